@@ -1,0 +1,44 @@
+# Every target works on a fresh machine: each builds what it stands on.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test test-slow lint types check bench docs clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/prostate-uda adapt --source phantom-3t --target phantom-1.5t --out runs/demo $(if $(wildcard runs/demo/run.json),--resume)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/phantom_shift.py
+	$(BIN)/python benchmarks/phantom_adapt.py
+
+docs: $(STAMP)
+	$(BIN)/python -m pytest --doctest-glob='*.md' docs README.md
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

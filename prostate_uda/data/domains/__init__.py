@@ -1,0 +1,34 @@
+"""Floor 2: the domains by name. A new site is a file here, a line below, and a test."""
+
+from prostate_uda.data.domains.base import Case, Domain, Found, Split, split_cases
+from prostate_uda.data.domains.phantom import PHANTOM_3T, PHANTOM_15T, PhantomDomain, PhantomSettings
+from prostate_uda.errors import UnknownNameError
+
+DOMAINS: dict[str, Domain] = {
+    "phantom-3t": PHANTOM_3T,
+    "phantom-1.5t": PHANTOM_15T,
+}
+
+
+def get_domain(name: str) -> Domain:
+    """The domain of that name.
+
+    Raises:
+        UnknownNameError: no such domain.
+    """
+    if name not in DOMAINS:
+        raise UnknownNameError("domain", name, DOMAINS)
+    return DOMAINS[name]
+
+
+__all__ = [
+    "DOMAINS",
+    "Case",
+    "Domain",
+    "Found",
+    "PhantomDomain",
+    "PhantomSettings",
+    "Split",
+    "get_domain",
+    "split_cases",
+]

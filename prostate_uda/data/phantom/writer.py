@@ -1,0 +1,128 @@
+"""Floor 2: phantom data sets on disk, in the layout of the Medical Segmentation Decathlon."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from prostate_uda.data.phantom.case import PhantomCase, make_case
+from prostate_uda.data.phantom.protocols import Protocol, Size
+from prostate_uda.errors import SettingsError
+
+VERSION = 1
+"""Raised whenever the same (protocol, seed, index, size) no longer gives the same bits; part of every cache path."""
+
+TEST_FIRST_INDEX = 10_000
+"""Test cases count from here, so a test case is the same man however many cases there are to train on."""
+
+
+def write_dataset(
+    protocol: Protocol,
+    out: Path,
+    *,
+    train: int,
+    test: int,
+    seed: int,
+    size: Size,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Write a data set: ``imagesTr labelsTr imagesTs labelsTs dataset.json``; all of it or nothing.
+
+    Args:
+        protocol: The scanner.
+        out: The folder to make; it may exist if it is empty.
+        train: Number of training cases, indices 0 and up; at least 1.
+        test: Number of test cases, indices :data:`TEST_FIRST_INDEX` and up; their labels are written too.
+        seed: Names the cohort.
+        size: ``"small"`` or ``"full"``.
+        progress: Told the number of cases written after each of them.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        SettingsError: ``out`` holds something, a count is out of range, or the size is unknown.
+    """
+    _check(out, train, test)
+    protocol.matrix(size)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        work.chmod(0o755)
+        listed: dict[str, list[dict[str, str]]] = {"Tr": [], "Ts": []}
+        for part in listed:
+            (work / f"images{part}").mkdir()
+            (work / f"labels{part}").mkdir()
+        indices = [("Tr", i) for i in range(train)] + [("Ts", TEST_FIRST_INDEX + i) for i in range(test)]
+        for done, (part, index) in enumerate(indices, start=1):
+            case = make_case(protocol, seed=seed, index=index, size=size)
+            listed[part].append(_write_case(case, work, part, f"{protocol.name}_{index:05d}"))
+            if progress is not None:
+                progress(done)
+        description = _description(protocol, listed, seed=seed, size=size)
+        (work / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        _move(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return out
+
+
+def _check(out: Path, train: int, test: int) -> None:
+    """Refuse a folder that holds something, and counts that cannot be."""
+    if not 1 <= train <= TEST_FIRST_INDEX or test < 0:
+        msg = f"a phantom of {train} training and {test} test cases; allowed are 1 to {TEST_FIRST_INDEX} and 0 or more"
+        raise SettingsError(msg)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        msg = f"{out} exists and is not an empty folder; name a new folder, or remove this one"
+        raise SettingsError(msg)
+
+
+def _move(work: Path, out: Path) -> None:
+    """Give the finished folder its name."""
+    try:
+        work.rename(out)
+    except OSError as error:
+        msg = f"{out} could not be made ({error.strerror}); was it written by another run meanwhile?"
+        raise SettingsError(msg) from error
+
+
+def _write_case(case: PhantomCase, work: Path, part: str, name: str) -> dict[str, str]:
+    """Write image and label; return their entry in the data list."""
+    entry = {"image": f"./images{part}/{name}.nii.gz", "label": f"./labels{part}/{name}.nii.gz"}
+    limits = np.iinfo(np.int16)
+    _write(np.clip(case.image, 0, limits.max).astype(np.int16), case.affine, work / entry["image"])
+    _write(case.label, case.affine, work / entry["label"])
+    return entry
+
+
+def _write(array: NDArray[np.int16] | NDArray[np.uint8], affine: NDArray[np.float64], path: Path) -> None:
+    """Write one NIfTI file with the affine in both of its places."""
+    file = nibabel.Nifti1Image(array, affine)
+    file.set_sform(affine, code=1)
+    file.set_qform(affine, code=1)
+    file.header.set_xyzt_units("mm")
+    nibabel.save(file, path)
+
+
+def _description(
+    protocol: Protocol, listed: dict[str, list[dict[str, str]]], *, seed: int, size: Size
+) -> dict[str, object]:
+    """The content of ``dataset.json``."""
+    return {
+        "name": protocol.name,
+        "description": f"Procedural T2-weighted male pelvis, {protocol.field_tesla:g} T; no patient was scanned",
+        "licence": "Apache-2.0",
+        "tensorImageSize": "3D",
+        "modality": {"0": "T2"},
+        "labels": {"0": "background", "1": "PZ", "2": "TZ"},
+        "numTraining": len(listed["Tr"]),
+        "numTest": len(listed["Ts"]),
+        "training": listed["Tr"],
+        "test": listed["Ts"],
+        "phantom": {"protocol": protocol.name, "seed": seed, "size": size, "version": VERSION},
+    }

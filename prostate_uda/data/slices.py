@@ -1,0 +1,167 @@
+"""Floor 2: axial slices of many cases in memory, and endless batches of them.
+
+A slice is ``(H, W)`` with rows running anterior to posterior and columns right to left, as it is looked at; it is the
+working grid's ``(X, Y)`` transposed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+from torch import Tensor
+
+from prostate_uda.data.batch import Batch
+from prostate_uda.data.domains.base import Case
+from prostate_uda.errors import DataError, SettingsError
+from prostate_uda.maths.losses import IGNORE
+
+
+def adjacent_slices(index: Tensor, depth: int, first: int | Tensor, last: int | Tensor) -> Tensor:
+    """The slices around each index; beyond the case's end the outermost slice is repeated.
+
+    Args:
+        index: ``(B,)`` int64.
+        depth: k, odd.
+        first: The case's first slice, a number or ``(B,)``.
+        last: Its last slice.
+
+    Returns:
+        ``(B, k)`` int64.
+    """
+    offsets = torch.arange(depth) - depth // 2
+    around = index[:, None] + offsets
+    low = torch.as_tensor(first).reshape(-1, 1)
+    high = torch.as_tensor(last).reshape(-1, 1)
+    return around.clamp(low, high)
+
+
+@dataclass(frozen=True)
+class SliceSet:
+    """All slices of some cases, one after another.
+
+    Attributes:
+        images: ``(N, H, W)`` float32, normalized.
+        labels: ``(N, H, W)`` uint8: 0 background, 1 PZ, 2 TZ, IGNORE where nothing is known.
+        first: ``(N,)`` index of the first slice of each slice's case.
+        last: ``(N,)`` index of its last slice.
+        cases: The case of each slice.
+    """
+
+    images: Tensor
+    labels: Tensor
+    first: Tensor
+    last: Tensor
+    cases: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.images)
+
+    @classmethod
+    def from_cases(
+        cls,
+        cases: Sequence[Case],
+        preprocessing: Compose,
+        *,
+        labels: Mapping[int, int],
+        progress: Callable[[int], None] | None = None,
+    ) -> "SliceSet":
+        """Read and preprocess every case.
+
+        Args:
+            cases: With or without labels.
+            preprocessing: From ``image`` (and ``label``) paths to ``(1, X, Y, Z)`` on the working grid.
+            labels: File value to ours.
+            progress: Told how many cases are read.
+
+        Raises:
+            DataError: there is no case, or a file cannot be used.
+        """
+        if not cases:
+            raise DataError("no case to cut into slices; give a folder with at least one scan")
+        images, marks, sizes = [], [], []
+        for done, case in enumerate(cases, start=1):
+            data = preprocessing(_entry(case, labels))
+            image = data["image"].as_tensor()[0].permute(2, 1, 0).contiguous()
+            mark = data["label"].as_tensor()[0].permute(2, 1, 0) if case.label is not None else None
+            images.append(image)
+            marks.append(torch.full_like(image, IGNORE, dtype=torch.uint8) if mark is None else mark.to(torch.uint8))
+            sizes.append(len(image))
+            if progress is not None:
+                progress(done)
+        ends = torch.tensor(sizes).cumsum(0)
+        counts = torch.tensor(sizes)
+        return cls(
+            torch.cat(images),
+            torch.cat(marks).contiguous(),
+            (ends - counts).repeat_interleave(counts),
+            (ends - 1).repeat_interleave(counts),
+            tuple(case.id for case, size in zip(cases, sizes, strict=True) for _ in range(size)),
+        )
+
+    def stack(self, index: Tensor, depth: int) -> Tensor:
+        """``(B, k, H, W)``: each slice between its neighbours of the same case."""
+        return self.images[adjacent_slices(index, depth, self.first[index], self.last[index])]
+
+
+def _entry(case: Case, labels: Mapping[int, int]) -> dict[str, object]:
+    entry: dict[str, object] = {"image": case.image}
+    if case.label is not None:
+        entry |= {"label": case.label, "label_values": labels}
+    return entry
+
+
+class BatchStream(Iterator[Batch]):
+    """Endless augmented batches; the batch of step k depends on nothing but the seed, the name and k.
+
+    Args:
+        slices: Where they come from.
+        batch_size: Slices per batch.
+        depth: Adjacent slices per image, odd.
+        seed: Of order and augmentation.
+        name: Keeps the streams of one run apart.
+        augment: MONAI transform of ``{"image": (k, H, W), "label": (1, H, W)}``.
+    """
+
+    def __init__(
+        self, slices: SliceSet, *, batch_size: int, depth: int, seed: int, name: str, augment: Compose
+    ) -> None:
+        if batch_size < 1 or depth < 1 or depth % 2 == 0:
+            raise SettingsError(f"batch size {batch_size}, depth {depth}; allowed are ≥ 1 and an odd depth")
+        self.slices, self.batch_size, self.depth = slices, batch_size, depth
+        self.key = (seed, crc32(name.encode()))
+        self.augment = augment
+        self.position = 0
+
+    def seek(self, step: int) -> None:
+        """The next batch is that of this step."""
+        self.position = step
+
+    def __next__(self) -> Batch:
+        """The batch of the current step."""
+        batch = self.at(self.position)
+        self.position += 1
+        return batch
+
+    def at(self, step: int) -> Batch:
+        """The batch of any step: every slice once per epoch, in an order drawn for the epoch."""
+        places = range(step * self.batch_size, (step + 1) * self.batch_size)
+        index = torch.tensor([self._order(place // len(self.slices))[place % len(self.slices)] for place in places])
+        images, labels = self.slices.stack(index, self.depth), self.slices.labels[index].float()
+        seeds = np.random.default_rng([*self.key, 1, step]).integers(2**31, size=self.batch_size)
+        drawn = []
+        for image, label, seed in zip(images, labels, seeds, strict=True):
+            self.augment.set_random_state(seed=int(seed))
+            drawn.append(self.augment({"image": image, "label": label[None]}))
+        return Batch(
+            image=torch.stack([torch.as_tensor(one["image"]) for one in drawn]).as_subclass(Tensor),
+            label=torch.stack([torch.as_tensor(one["label"])[0] for one in drawn]).as_subclass(Tensor).long(),
+            cases=tuple(self.slices.cases[i] for i in index.tolist()),
+        )
+
+    def _order(self, epoch: int) -> list[int]:
+        order = np.random.default_rng([*self.key, 0, epoch]).permutation(len(self.slices))
+        return [int(place) for place in order]

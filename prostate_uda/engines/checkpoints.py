@@ -1,0 +1,62 @@
+"""Floor 4: one file that holds a state, written whole or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from prostate_uda.errors import CheckpointError
+
+FORMAT = 1
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors, numbers and strings under a format version, through a temporary name.
+
+    Args:
+        path: Where; its folder is made.
+        content: What ``torch.load(weights_only=True)`` can read back.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save({"format": FORMAT, **content}, partial)
+    partial.replace(path)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what :func:`save` wrote; nothing but data is unpickled.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint, or of another format.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; give the folder of a finished run")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint ({type(error).__name__}); delete it and resume"
+        ) from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{path} has checkpoint format {found}, this version reads {FORMAT}; upgrade prostate-uda"
+        )
+    return dict(content)
+
+
+def load_network(path: Path, network: nn.Module) -> None:
+    """Give a network the weights that a stage ended with.
+
+    Raises:
+        CheckpointError: no checkpoint of a stage, or of another network.
+    """
+    content = load(path, next(network.parameters()).device)
+    try:
+        network.load_state_dict(content["state"]["network"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} holds no weights of this network; give the same --network and --depth"
+        ) from error

@@ -1,0 +1,153 @@
+"""Floor 4: one stretch of training, from its beginning or from where it was interrupted."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from prostate_uda.data.slices import BatchStream
+from prostate_uda.engines import checkpoints
+from prostate_uda.engines.observers import Progress, Task
+from prostate_uda.engines.trainer import AdaptationTrainer, Pair
+from prostate_uda.methods.base import Method, Optimization, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What one stretch of training is.
+
+    Attributes:
+        name: Of its checkpoint and its log.
+        title: For people.
+        method: What a step does.
+        optimization: How parameters move; ``total_steps`` is the length of the stage.
+        seed: Of the weights the method brings itself.
+    """
+
+    name: str
+    title: str
+    method: Method
+    optimization: Optimization
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Where stages run.
+
+    Attributes:
+        folder: Holds ``checkpoints/`` and ``logs/``.
+        device: Where tensors live.
+        progress: Who is told.
+        checkpoint_every: Steps.
+        resume: Take up what an earlier process left.
+    """
+
+    folder: Path
+    device: torch.device
+    progress: Progress
+    checkpoint_every: int
+    resume: bool
+
+    def checkpoint(self, stage: str) -> Path:
+        """The file with the stage's state."""
+        return self.folder / "checkpoints" / f"{stage}.pt"
+
+    def log(self, stage: str) -> Path:
+        """The file with a line per step."""
+        return self.folder / "logs" / f"{stage}.jsonl"
+
+
+class Pairs:
+    """Two streams as one endless loader; a stage without a target hands the source twice.
+
+    Args:
+        source: Labelled.
+        target: Unlabelled or pseudo-labelled; ``None`` when nobody looks at it.
+    """
+
+    def __init__(self, source: BatchStream, target: BatchStream | None) -> None:
+        self.source, self.target = source, target
+
+    def seek(self, step: int) -> None:
+        """Go to the batches of that step."""
+        self.source.seek(step)
+        if self.target is not None:
+            self.target.seek(step)
+
+    def __iter__(self) -> Iterator[Pair]:
+        """From where it stands, without end."""
+        while True:
+            source = next(self.source)
+            yield Pair(source, source if self.target is None else next(self.target))
+
+
+def train(
+    stage: Stage, network: nn.Module, pairs: Pairs, place: Workplace, *, domain_predictor: nn.Module | None = None
+) -> State:
+    """Run a stage to its end; the state it ends with is on disk before this returns.
+
+    Batches are a pure function of (seed, step), so a stage that was killed and resumed ends with the same bits on
+    a CPU as one that was not.
+
+    Args:
+        stage: What to do.
+        network: Trained in place, on ``place.device``.
+        pairs: Its batches.
+        place: Where.
+        domain_predictor: For methods that need one.
+    """
+    state = stage.method.prepare(network, stage.optimization, seed=stage.seed, domain_predictor=domain_predictor)
+    path, total = place.checkpoint(stage.name), stage.optimization.total_steps
+    if place.resume and path.exists():
+        state.load_state_dict(checkpoints.load(path, place.device)["state"])
+    if state.step >= total:
+        place.progress.note(f"{stage.title}: already done")
+        return state
+    log = place.log(stage.name)
+    _truncate(log, state.step)
+    pairs.seek(state.step)
+    trainer = AdaptationTrainer(
+        device=place.device,
+        max_epochs=1,
+        data_loader=pairs,
+        method=stage.method,
+        adaptation=state,
+        epoch_length=total - state.step,
+        decollate=False,
+    )
+    with place.progress.task(stage.title, total, state.step) as task, log.open("a", encoding="utf-8") as lines:
+        _Watch(state, task, lines, path, place.checkpoint_every).attach(trainer)
+        trainer.run()
+    checkpoints.save(path, {"state": state.state_dict(), "stage": stage.name})
+    return state
+
+
+class _Watch:
+    """After each step: a line in the log, the bar, and now and then a checkpoint."""
+
+    def __init__(self, state, task: Task, lines, path: Path, every: int) -> None:  # noqa: ANN001
+        self.state, self.task, self.lines, self.path, self.every = state, task, lines, path, every
+
+    def attach(self, trainer: Engine) -> None:
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        values = {name: float(value) for name, value in engine.state.output.items() if value.ndim == 0}
+        self.lines.write(json.dumps({"step": self.state.step, **values}) + "\n")
+        self.task.advance(1, values)
+        if self.state.step % self.every == 0:
+            self.lines.flush()
+            checkpoints.save(self.path, {"state": self.state.state_dict(), "stage": self.path.stem})
+
+
+def _truncate(log: Path, step: int) -> None:
+    """Drop the lines of steps that will be done again."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    log.write_text("".join(kept), encoding="utf-8")

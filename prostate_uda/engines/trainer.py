@@ -1,0 +1,144 @@
+"""Floor 4: the one loop. A MONAI ``SupervisedTrainer`` whose iteration is a method's ``step``."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from monai.engines import SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys
+from torch import Tensor, nn
+
+from prostate_uda.data.batch import Batch
+from prostate_uda.errors import ProstateUDAError, ShapeError
+from prostate_uda.methods.base import Method, State
+
+
+class TrainingError(ProstateUDAError):
+    """Training cannot go on: a loss is not finite."""
+
+
+class Pair(NamedTuple):
+    """What one iteration sees, always in this order. Each is a :class:`Batch` or ``{"image", "label"}``."""
+
+    source: Batch | Mapping[str, Tensor]
+    target: Batch | Mapping[str, Tensor]
+
+
+class PairedLoader:
+    """Two loaders side by side; the shorter one starts again until the longer one ends.
+
+    Args:
+        source: Of labelled source batches.
+        target: Of target batches with pseudo-labels.
+    """
+
+    def __init__(self, source: Iterable[Any], target: Iterable[Any]) -> None:
+        self.source, self.target = source, target
+
+    def __len__(self) -> int:
+        """Iterations in one epoch."""
+        return max(len(self.source), len(self.target))  # type: ignore[arg-type]  # loaders are sized, streams not
+
+    def __iter__(self) -> Iterator[Pair]:
+        """One epoch."""
+        sources, targets = _endless(self.source), _endless(self.target)
+        for _ in range(len(self)):
+            yield Pair(next(sources), next(targets))
+
+
+def _endless(loader: Iterable[Any]) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def as_batch(batch: Batch | Mapping[str, Tensor], device: torch.device) -> Batch:
+    """A :class:`Batch` on the device, from one or from a MONAI dictionary with ``image`` and ``label``.
+
+    Args:
+        batch: ``image`` ``(B, k, H, W)``; ``label`` ``(B, H, W)`` or ``(B, 1, H, W)``.
+        device: Where it is wanted.
+
+    Raises:
+        ShapeError: the label's shape is neither.
+    """
+    if isinstance(batch, Batch):
+        return batch.to(device)
+    image, label = torch.as_tensor(batch[CommonKeys.IMAGE]), torch.as_tensor(batch[CommonKeys.LABEL])
+    if label.ndim == 4 and label.shape[1] == 1:
+        label = label[:, 0]
+    if image.ndim != 4 or label.shape != (image.shape[0], *image.shape[2:]):
+        raise ShapeError(
+            f"image {tuple(image.shape)} with label {tuple(label.shape)}; "
+            "allowed are (B, k, H, W) with (B, H, W) or (B, 1, H, W)"
+        )
+    return Batch(image=image.float(), label=label.long()).to(device)
+
+
+class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships no types
+    """Any :class:`Method` under MONAI's trainer, so that every MONAI handler works on it.
+
+    ``engine.state.output`` holds ``image`` and ``label`` of the target batch, ``loss`` (the sum of the losses the
+    step descends on is method-dependent, so: the first one it names plus ``target`` if it has one) and every named
+    loss of the step. Handlers see the usual iteration events.
+
+    Args:
+        device: Where to train.
+        max_epochs: Epochs; one epoch is ``epoch_length`` iterations.
+        data_loader: Yields :class:`Pair`.
+        method: What a step does.
+        adaptation: Its state, from ``method.prepare``; belongs into ``CheckpointSaver``'s ``save_dict``.
+        epoch_length: Needed when the loader has no length.
+        options: Of ``monai.engines.SupervisedTrainer`` (``train_handlers``, ``key_train_metric``, …).
+    """
+
+    def __init__(
+        self,
+        *,
+        device: torch.device | str,
+        max_epochs: int,
+        data_loader: Iterable[Pair],
+        method: Method,
+        adaptation: State,
+        epoch_length: int | None = None,
+        **options: Any,  # noqa: ANN401  handed on to MONAI unread
+    ) -> None:
+        self.method = method
+        self.adaptation = adaptation
+        super().__init__(
+            device=torch.device(device),
+            max_epochs=max_epochs,
+            train_data_loader=data_loader,
+            network=adaptation.network,
+            optimizer=adaptation.optimizers["network"],
+            loss_function=nn.Identity(),  # the method computes its own losses; MONAI insists on having one
+            epoch_length=epoch_length,
+            **options,
+        )
+
+    def _iteration(self, engine: SupervisedTrainer, batchdata: Pair) -> dict[str, Any]:
+        source, target = (as_batch(batch, engine.state.device) for batch in batchdata)
+        engine.state.output = {CommonKeys.IMAGE: target.image, CommonKeys.LABEL: target.label}
+        engine.fire_event(IterationEvents.INNER_ITERATION_STARTED)
+        named = self.method.step(self.adaptation, source, target)
+        engine.fire_event(IterationEvents.INNER_ITERATION_COMPLETED)
+        engine.state.output |= {CommonKeys.LOSS: self._total(named), **named}
+        for event in (
+            IterationEvents.FORWARD_COMPLETED,
+            IterationEvents.LOSS_COMPLETED,
+            IterationEvents.BACKWARD_COMPLETED,
+            IterationEvents.MODEL_COMPLETED,
+        ):
+            engine.fire_event(event)
+        output: dict[str, Any] = engine.state.output
+        return output
+
+    def _total(self, named: Mapping[str, Tensor]) -> Tensor:
+        total = torch.stack([named[name] for name in ("source", "target") if name in named]).sum()
+        if not bool(torch.isfinite(total)):
+            values = ", ".join(f"{name} {float(value):.3g}" for name, value in named.items())
+            raise TrainingError(
+                f"loss is not finite at step {self.adaptation.step} ({values}); "
+                "lower the learning rate, or look for non-finite images with the data check"
+            )
+        return total

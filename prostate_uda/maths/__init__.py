@@ -1,0 +1,1 @@
+"""Floor 1: the equations, as pure functions of tensors."""

@@ -1,0 +1,98 @@
+"""Floor 1: noise transition matrices (NTM), ``q = p T`` with ``T[j, k] = p(pseudo = k | true = j)``.
+
+Source: Guo et al., MetaCorrection, CVPR 2021 (loss correction and meta optimization); Patrini et al., Making Deep
+Neural Networks Robust to Label Noise, CVPR 2017 (forward correction).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from prostate_uda.errors import SettingsError, ShapeError
+from prostate_uda.maths.losses import masked_nll, safe_log
+
+
+def start(num_classes: int, epsilon: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """``(1 - ε)`` on the diagonal and ``ε / (C - 1)`` beside it: the NTM before anything is known.
+
+    At ``T = I`` the gradient ``-p_j / p_k`` is unbounded; from here it is bounded by about ``(C - 1) / ε``.
+
+    Returns:
+        ``(C, C)`` row-stochastic.
+
+    Raises:
+        SettingsError: fewer than two classes, or ε outside [0, 1).
+    """
+    if num_classes < 2 or not 0 <= epsilon < 1:
+        raise SettingsError(
+            f"NTM of {num_classes} classes with epsilon {epsilon}; allowed are ≥ 2 classes and 0 ≤ epsilon < 1"
+        )
+    off = epsilon / (num_classes - 1)
+    transition = torch.full((num_classes, num_classes), off, dtype=dtype)
+    return transition.fill_diagonal_(1 - epsilon)
+
+
+def correct(probs: Tensor, transition: Tensor) -> Tensor:
+    """``q_k = Σ_j p_j T_jk``: the distribution of the *pseudo*-label that the clean prediction implies.
+
+    Written as a 1×1 convolution, whose output is contiguous: a strided einsum cannot be differentiated twice.
+
+    Args:
+        probs: ``(B, C, H, W)`` probabilities of the true class.
+        transition: ``(C, C)`` row-stochastic.
+
+    Raises:
+        ShapeError: the matrix is not ``(C, C)``.
+    """
+    classes = probs.shape[1]
+    if transition.shape != (classes, classes):
+        raise ShapeError(f"NTM of shape {tuple(transition.shape)}; allowed is {(classes, classes)}")
+    return functional.conv2d(probs, transition.t()[:, :, None, None])
+
+
+def corrected_nll(logits: Tensor, transition: Tensor, pseudo_label: Tensor) -> Tensor:
+    """``-mean log [softmax(z) T]_ŷ`` over the labelled pixels: the loss-corrected self-training term.
+
+    Args:
+        logits: ``(B, C, H, W)``.
+        transition: ``(C, C)`` row-stochastic.
+        pseudo_label: ``(B, H, W)`` int64, IGNORE where there is none.
+    """
+    return masked_nll(safe_log(correct(functional.softmax(logits, dim=1), transition)), pseudo_label)
+
+
+def project_rows(matrix: Tensor) -> Tensor:
+    """The nearest row-stochastic matrix (Euclidean, row by row).
+
+    Source: Duchi et al., Efficient Projections onto the l1-Ball, ICML 2008, figure 1. The published script clamps
+    at zero and divides by the row sum instead, which is undefined for a row without a positive entry.
+
+    Args:
+        matrix: ``(C, C)`` finite.
+    """
+    size = matrix.shape[-1]
+    # A row's projection does not change when a constant is added to it; centring keeps the sums small.
+    rows = matrix - matrix.amax(dim=-1, keepdim=True)
+    ordered = rows.sort(dim=-1, descending=True).values
+    excess = ordered.cumsum(dim=-1) - 1
+    rank = torch.arange(1, size + 1, dtype=matrix.dtype, device=matrix.device)
+    support = (ordered * rank > excess).sum(dim=-1, keepdim=True).clamp_min(1)
+    threshold = excess.gather(-1, support - 1) / support
+    projected = (rows - threshold).clamp_min(0)
+    return projected / projected.sum(dim=-1, keepdim=True)
+
+
+def descend(transition: Tensor, gradient: Tensor, rate: float) -> Tensor:
+    """One projected step ``Π(T - γ G / max|G|)``: the entry with the steepest slope moves by ``rate``.
+
+    The published script divides by ``max(G)``. At ``T = I`` the diagonal of G is exactly zero, so ``max(G)`` may be
+    zero or negative, and the step is then NaN or uphill. The largest magnitude keeps the direction; a zero
+    gradient leaves T where it is.
+
+    Args:
+        transition: ``(C, C)`` row-stochastic.
+        gradient: ``(C, C)`` ``∂L_meta / ∂T``.
+        rate: γ_m, largest change of one entry before projection.
+    """
+    scale = gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
+    return project_rows(transition - rate * (gradient / scale))

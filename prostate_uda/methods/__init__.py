@@ -1,0 +1,44 @@
+"""Floor 3: the methods by name. A new one is a file here, a line below, and a test."""
+
+from collections.abc import Callable
+from functools import partial
+
+from prostate_uda.errors import UnknownNameError
+from prostate_uda.methods.adaptsegnet import AdaptSegNet
+from prostate_uda.methods.base import Losses, Method, Optimization, State
+from prostate_uda.methods.metacorrection import MetaCorrection
+from prostate_uda.methods.self_training import SelfTraining
+from prostate_uda.methods.source_only import SourceOnly
+
+METHODS: dict[str, Callable[..., Method]] = {
+    "source-only": SourceOnly,
+    "self-training": SelfTraining,
+    "adaptsegnet": AdaptSegNet,
+    "dmlc": partial(MetaCorrection, level_weights=(0.0, 1.0)),
+    "metacorrection": partial(MetaCorrection, level_weights=(0.1, 1.0)),
+}
+
+
+def build_method(name: str, **settings: object) -> Method:
+    """The method of that name, with these settings in place of its published ones.
+
+    Raises:
+        UnknownNameError: no such method.
+    """
+    if name not in METHODS:
+        raise UnknownNameError("method", name, METHODS)
+    return METHODS[name](**settings)
+
+
+__all__ = [
+    "METHODS",
+    "AdaptSegNet",
+    "Losses",
+    "MetaCorrection",
+    "Method",
+    "Optimization",
+    "SelfTraining",
+    "SourceOnly",
+    "State",
+    "build_method",
+]

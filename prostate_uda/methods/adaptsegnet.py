@@ -1,0 +1,87 @@
+"""Floor 3: adversarial alignment of the output space.
+
+    L_seg + λ_adv BCE(D(softmax f(x_t)), source)        and        ½ [BCE(D(p_s), 0) + BCE(D(p_t), 1)]
+
+Source: Tsai et al., Learning to Adapt Structured Output Space, CVPR 2018. Its discriminator is also MetaCorrection's
+domain predictor. The published predictor ends in a sigmoid and is trained with a with-logits loss; ours gives logits.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prostate_uda.data.batch import Batch
+from prostate_uda.methods.base import Losses, Method, Optimization, State, descend, forward, segmentation_loss
+from prostate_uda.networks.discriminators import Discriminator
+
+SOURCE, TARGET = 0.0, 1.0
+
+
+def domain_loss(logits: Tensor, domain: float) -> Tensor:
+    """``BCE(σ(logits), domain)`` averaged over all pixels; logits ``(B, 1, H, W)``."""
+    return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, domain))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptSegNet(Method):
+    """One discriminator on the deepest head's softmax.
+
+    Attributes:
+        level_weights: α of the segmentation loss, shallow to deep.
+        adversarial_weight: λ_adv.
+        discriminator_rate: Adam's rate for D.
+        discriminator_channels: Channels of D's first layer.
+        discriminator_stages: Stride-2 stages of D.
+    """
+
+    level_weights: tuple[float, ...] = (0.1, 1.0)
+    adversarial_weight: float = 1e-3
+    discriminator_rate: float = 1e-4
+    discriminator_channels: int = 64
+    discriminator_stages: int = 4
+
+    def prepare(
+        self,
+        network: nn.Module,
+        optimization: Optimization,
+        *,
+        seed: int = 0,
+        domain_predictor: nn.Module | None = None,  # noqa: ARG002  the contract of every method
+    ) -> State:
+        """The network and a fresh discriminator, each with its optimizer."""
+        device = next(network.parameters()).device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            discriminator = Discriminator(
+                network.num_classes,  # type: ignore[arg-type]  # nn.Module.__getattr__ hides the int
+                base_channels=self.discriminator_channels,
+                layers=self.discriminator_stages,
+            ).to(device)
+        optimizers: dict[str, torch.optim.Optimizer] = {
+            "network": optimization.for_network(network),
+            "discriminator": torch.optim.Adam(
+                discriminator.parameters(), lr=self.discriminator_rate, betas=(0.9, 0.99)
+            ),
+        }
+        return State(network, optimizers, modules={"discriminator": discriminator}, optimization=optimization)
+
+    def step(self, state: State, source: Batch, target: Batch) -> Losses:
+        """The network's step (segment the source, fool D on the target), then D's on the detached maps."""
+        state.network.train()
+        state.schedule()
+        discriminator = state.modules["discriminator"].train()
+        on_source, on_target = forward(state.network, source.image), forward(state.network, target.image)
+        segmentation = segmentation_loss(on_source, source.label, self.level_weights)
+        target_map = on_target.final.softmax(dim=1)
+        fooling = domain_loss(discriminator(target_map), SOURCE)
+        descend(state.optimizers["network"], segmentation + self.adversarial_weight * fooling)
+
+        source_map = on_source.final.softmax(dim=1).detach()
+        telling = domain_loss(discriminator(source_map), SOURCE) + domain_loss(
+            discriminator(target_map.detach()), TARGET
+        )
+        descend(state.optimizers["discriminator"], telling / 2)
+        state.step += 1
+        return {"source": segmentation.detach(), "fooling": fooling.detach(), "discriminator": telling.detach() / 2}

@@ -1,0 +1,197 @@
+"""Floor 3: what a method is. Settings in a final frozen dataclass, and two verbs: ``prepare`` and ``step``."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from prostate_uda.data.batch import Batch
+from prostate_uda.errors import CheckpointError, SettingsError
+from prostate_uda.maths import losses
+from prostate_uda.maths.schedules import poly
+from prostate_uda.networks.deeplab import DeepLab
+from prostate_uda.networks.levels import Levels
+
+Losses = dict[str, Tensor]
+"""Named, detached scalars: what one step reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """How parameters move.
+
+    Attributes:
+        algorithm: ``adam`` (from scratch) or ``sgd`` with momentum 0.9 (the paper's choice, from ImageNet weights).
+        learning_rate: Of the backbone, at step 0.
+        head_factor: The heads learn this many times faster (10 in DeepLab-v2's SGD recipe).
+        weight_decay: L2 penalty.
+        total_steps: Where the poly decay ends.
+        power: Exponent of the poly decay; 0 is a constant rate.
+    """
+
+    algorithm: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    head_factor: float = 1.0
+    weight_decay: float = 0.0
+    total_steps: int = 1000
+    power: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0 or self.head_factor <= 0 or self.total_steps < 1 or self.weight_decay < 0:
+            raise SettingsError(
+                f"learning rate {self.learning_rate}, head factor {self.head_factor}, {self.total_steps} steps, "
+                f"weight decay {self.weight_decay}; allowed are positive rate, factor and steps, decay ≥ 0"
+            )
+
+    def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """An optimizer over parameter groups, each ``{"params": …, "factor": …}``."""
+        for group in groups:
+            group["lr"] = self.learning_rate * group.pop("factor", 1.0)
+            group["params"] = [value for value in group["params"] if value.requires_grad]
+        if self.algorithm == "adam":
+            return torch.optim.Adam(groups, lr=self.learning_rate, weight_decay=self.weight_decay)
+        return torch.optim.SGD(groups, lr=self.learning_rate, momentum=0.9, weight_decay=self.weight_decay)
+
+    def for_network(self, network: nn.Module) -> torch.optim.Optimizer:
+        """Heads and backbone in their own groups where the network tells them apart."""
+        if isinstance(network, DeepLab):
+            return self.build(
+                [
+                    {"params": list(network.backbone_parameters())},
+                    {"params": list(network.head_parameters()), "factor": self.head_factor},
+                ]
+            )
+        return self.build([{"params": list(network.parameters())}])
+
+
+@dataclass
+class State:
+    """Everything that changes while a method runs, and so everything a checkpoint holds.
+
+    Attributes:
+        network: The segmentation network, returning :class:`Levels`.
+        optimizers: By name; ``"network"`` always.
+        modules: Further networks that train (discriminators), by name.
+        tensors: Further tensors that change (noise transition matrices), by name.
+        frozen: Networks that only look (the domain predictor); not part of a checkpoint.
+        optimization: The schedule of the learning rates; ``None`` leaves them to someone else (a MONAI handler).
+        step: Steps done.
+    """
+
+    network: nn.Module
+    optimizers: dict[str, torch.optim.Optimizer]
+    modules: dict[str, nn.Module] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    frozen: dict[str, nn.Module] = field(default_factory=dict)
+    optimization: Optimization | None = None
+    step: int = 0
+
+    def schedule(self) -> None:
+        """Set every learning rate for the step that comes."""
+        if self.optimization is None:
+            return
+        factor = poly(self.step, self.optimization.total_steps, self.optimization.power)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and strings only, so that ``torch.load(weights_only=True)`` reads it back."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizers": {name: value.state_dict() for name, value in self.optimizers.items()},
+            "modules": {name: value.state_dict() for name, value in self.modules.items()},
+            "tensors": {name: value.detach().clone() for name, value in self.tensors.items()},
+            "step": self.step,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """The reverse of :meth:`state_dict`.
+
+        Raises:
+            CheckpointError: it was saved by another method or for another network.
+        """
+        for part, mine in (("optimizers", self.optimizers), ("modules", self.modules), ("tensors", self.tensors)):
+            if set(saved[part]) != set(mine):
+                raise CheckpointError(
+                    f"checkpoint holds {part} {sorted(saved[part])}, this method has {sorted(mine)}; "
+                    "resume with the method and settings that wrote it"
+                )
+        try:
+            self.network.load_state_dict(saved["network"])
+        except RuntimeError as error:
+            raise CheckpointError("checkpoint of another network; resume with the network that wrote it") from error
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(saved["optimizers"][name])
+        for name, module in self.modules.items():
+            module.load_state_dict(saved["modules"][name])
+        for name, tensor in self.tensors.items():
+            tensor.data.copy_(saved["tensors"][name])
+        self.step = int(saved["step"])
+
+
+class Method(ABC):
+    """A way to adapt: subclasses are final frozen dataclasses that hold settings and nothing else."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What it wants beside the network: ``"pseudo_labels"``, ``"domain_predictor"``."""
+
+    @abstractmethod
+    def prepare(
+        self,
+        network: nn.Module,
+        optimization: Optimization,
+        *,
+        seed: int = 0,
+        domain_predictor: nn.Module | None = None,
+    ) -> State:
+        """The state before the first step.
+
+        Args:
+            network: Returns :class:`Levels`; trained in place.
+            optimization: How its parameters move.
+            seed: Of the initial weights of networks that the method brings itself.
+            domain_predictor: ``(B, k, H, W)`` images to ``(B, H, W)`` p(target), for methods that need one.
+        """
+
+    @abstractmethod
+    def step(self, state: State, source: Batch, target: Batch) -> Losses:
+        """One training step in place; runs its own backward passes and advances ``state.step``."""
+
+
+def forward(network: nn.Module, image: Tensor) -> Levels:
+    """The ordinary forward pass; in train mode it moves the batch-norm statistics."""
+    return cast("Levels", network(image))
+
+
+def forward_unmoved(network: nn.Module, image: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Levels:
+    """The forward pass with batch-norm statistics kept where they are, and optionally with other parameters.
+
+    In train mode batch-norm writes its running statistics in place, so copies are handed in: neither a virtual
+    pass nor a source pass during adaptation may move the statistics that the target will be judged with.
+    """
+    buffers = {name: value.clone() for name, value in network.named_buffers()}
+    weights = dict(parameters if parameters is not None else network.named_parameters())
+    return cast("Levels", functional_call(network, {**weights, **buffers}, (image,)))
+
+
+def segmentation_loss(levels: Levels, label: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """``Σ_l α_l CE(p_l, y)``; heads of weight zero are not computed with."""
+    return losses.weighted_sum(
+        [
+            losses.cross_entropy(logits, label) if weight else logits.new_zeros(())
+            for logits, weight in zip(levels.logits, weights, strict=False)
+        ],
+        weights,
+    )
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Zero, backward, step."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+    optimizer.step()

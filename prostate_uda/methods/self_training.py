@@ -1,0 +1,58 @@
+"""Floor 3: plain self-training on frozen pseudo-labels.
+
+    L = Σ_l α_l CE(f_l(x_s), y_s) + λ Σ_l α_l CE(f_l(x_t), ŷ_t)
+
+Source: slide "Two major lines of approaches", Guo et al., CVPR 2021 (``L_ST``); Zou et al., ICCV 2019.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from prostate_uda.data.batch import Batch
+from prostate_uda.methods.base import (
+    Losses,
+    Method,
+    Optimization,
+    State,
+    descend,
+    forward,
+    forward_unmoved,
+    segmentation_loss,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTraining(Method):
+    """Source labels and target pseudo-labels, both by cross-entropy.
+
+    Attributes:
+        level_weights: α, shallow to deep.
+        target_weight: λ.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"pseudo_labels"})
+    level_weights: tuple[float, ...] = (0.1, 1.0)
+    target_weight: float = 1.0
+
+    def prepare(
+        self,
+        network: nn.Module,
+        optimization: Optimization,
+        *,
+        seed: int = 0,  # noqa: ARG002  the contract of every method
+        domain_predictor: nn.Module | None = None,  # noqa: ARG002
+    ) -> State:
+        """One optimizer over the network."""
+        return State(network, {"network": optimization.for_network(network)}, optimization=optimization)
+
+    def step(self, state: State, source: Batch, target: Batch) -> Losses:
+        """Both domains forward, one backward; batch-norm statistics follow the target."""
+        state.network.train()
+        state.schedule()
+        on_source = segmentation_loss(forward_unmoved(state.network, source.image), source.label, self.level_weights)
+        on_target = segmentation_loss(forward(state.network, target.image), target.label, self.level_weights)
+        descend(state.optimizers["network"], on_source + self.target_weight * on_target)
+        state.step += 1
+        return {"source": on_source.detach(), "target": on_target.detach()}

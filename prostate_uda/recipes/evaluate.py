@@ -1,0 +1,51 @@
+"""Floor 5: ``evaluate``: label maps against label maps."""
+
+from pathlib import Path
+from typing import Any
+
+from prostate_uda.data.domains import get_domain
+from prostate_uda.data.volumes import check_same_grid, file_suffix, read_label
+from prostate_uda.engines.evaluation import judge, mean_scores
+from prostate_uda.errors import DataError
+from prostate_uda.recipes.record import write_rows
+
+ZONES = {0: 0, 1: 1, 2: 2}
+
+
+def evaluate(
+    predictions: Path, labels: Path, *, domain: str = "folder", out: Path | None = None
+) -> tuple[list[dict[str, Any]], dict[str, float | None]]:
+    """Judge every prediction that has a truth of the same name.
+
+    Args:
+        predictions: Folder of label maps as ``infer`` and ``adapt`` write them.
+        labels: Folder of the truth.
+        domain: Whose label values the truth has.
+        out: CSV to write, or None.
+
+    Returns:
+        A row per case, and the means over the cases.
+
+    Raises:
+        DataError: a folder is missing, no name is in both, or a pair lies on different grids.
+    """
+    predicted, true = _by_name(predictions), _by_name(labels)
+    both = sorted(set(predicted) & set(true))
+    if not both:
+        raise DataError(f"no file name is in both {predictions} and {labels}; name predictions and labels alike")
+    rows = []
+    for name in both:
+        label = read_label(predicted[name], ZONES)
+        truth = read_label(true[name], get_domain(domain).labels)
+        check_same_grid(truth, label)
+        rows.append({"case": name, **judge(label.array, truth.array, label.grid.spacing)})
+    if out is not None:
+        write_rows(out, rows)
+    return rows, mean_scores(rows)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; give the folder of the label maps")
+    files = [path for path in folder.iterdir() if file_suffix(path) and not path.name.startswith(".")]
+    return {path.name[: -len(file_suffix(path))]: path for path in files}

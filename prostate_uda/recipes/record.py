@@ -1,0 +1,140 @@
+"""Floor 5: ``run.json``, the record of what was done with what, and what came out."""
+
+import csv
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from prostate_uda.errors import CheckpointError, SettingsError
+
+PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "scikit-image")
+FREE = frozenset({"device", "checkpoint_every"})
+"""Settings that may differ between a run and its resumption."""
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write through a temporary name; ``NaN`` becomes ``null`` because JSON has none."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(_clean(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _clean(value: Any) -> Any:  # noqa: ANN401  JSON is any
+    if isinstance(value, Mapping):
+        return {str(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object.
+
+    Raises:
+        CheckpointError: no such file, or not an object in JSON.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON; give the folder of a run") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no JSON object; give the folder of a run")
+    return content
+
+
+def versions() -> dict[str, str]:
+    """What ran: this package, what it stands on, Python and the platform."""
+    return {name: version(name) for name in PACKAGES} | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's files in order of their names."""
+    digest = hashlib.sha256()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    for file in files:
+        if file.is_file():
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+class Record:
+    """``run.json``, kept whole on disk after every change.
+
+    Args:
+        path: Where it is kept.
+        content: What it holds.
+    """
+
+    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+        self.path, self.content = path, content
+
+    @classmethod
+    def begin(cls, path: Path, settings: Mapping[str, Any], **more: Any) -> "Record":  # noqa: ANN401
+        """A new run."""
+        start = {"status": "running", "started": datetime.now(UTC).isoformat(timespec="seconds")}
+        record = cls(path, {**start, "settings": dict(settings), "versions": versions(), "timing": {}, **more})
+        record.save()
+        return record
+
+    @classmethod
+    def resume(cls, path: Path, settings: Mapping[str, Any]) -> "Record":
+        """A run that was interrupted.
+
+        Raises:
+            SettingsError: it was begun with other settings.
+        """
+        record = cls(path, read_json(path))
+        before, now = record.content.get("settings", {}), _clean(settings)
+        changed = sorted(key for key in now if key not in FREE and before.get(key) != now[key])
+        if changed:
+            told = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed)
+            raise SettingsError(
+                f"{path} was begun with other settings ({told}); resume with the same, or give another --out"
+            )
+        return record
+
+    def save(self, **changes: Any) -> None:  # noqa: ANN401  JSON is any
+        """Change and write."""
+        self.content.update(changes)
+        write_json(self.path, self.content)
+
+    def timed(self, name: str) -> "Timer":
+        """``with record.timed("evaluation"):`` adds the seconds to ``timing``."""
+        return Timer(self, name)
+
+
+class Timer:
+    """Seconds spent under a name; see :meth:`Record.timed`."""
+
+    def __init__(self, record: Record, name: str) -> None:
+        self.record, self.name, self.start = record, name, 0.0
+
+    def __enter__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        timing = self.record.content["timing"]
+        timing[self.name] = round(timing.get(self.name, 0.0) + time.perf_counter() - self.start, 2)
+        self.record.save()
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows as CSV, through a temporary name; the columns are the first row's."""
+    rows = list(rows)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["case", "stage"])
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)

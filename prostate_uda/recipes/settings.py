@@ -1,0 +1,158 @@
+"""Floor 5: what a user can decide about an adaptation, checked before anything is touched."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from prostate_uda.data.domains import get_domain
+from prostate_uda.data.preprocessing import WorkingGrid
+from prostate_uda.errors import SettingsError, UnknownNameError
+from prostate_uda.methods import METHODS, Method, build_method
+from prostate_uda.networks import NETWORKS
+from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
+
+PHANTOM_GRID = WorkingGrid(spacing_mm=1.5, size=96)
+SCAN_GRID = WorkingGrid(spacing_mm=0.8, size=192)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptSettings:
+    """Everything ``adapt`` needs to know; the command's flags are these fields.
+
+    Attributes:
+        source: Labelled domain.
+        target: Unlabelled domain.
+        source_root: Folder of the source's files; phantoms need none.
+        target_root: Folder of the target's files; phantoms need none.
+        source_labels: Folder of the source's labels where they do not lie beside the images.
+        target_labels: Likewise for the target; read by the final evaluation alone.
+        method: Name in ``METHODS``.
+        options: Settings of the method in place of its own, by field name.
+        network: Name in ``NETWORKS``.
+        weights: ImageNet ResNet state dict to start from.
+        depth: Adjacent slices a prediction sees: 1 is 2D, 3 or 5 is 2.5D.
+        spacing_mm: In-plane spacing of the working grid; by default 1.5 mm for phantoms and 0.8 mm for scans.
+        size: In-plane pixels of the working grid; by default 96 for phantoms and 192 for scans.
+        normalize: Name in ``NORMALIZATIONS``.
+        augment: Name in ``AUGMENTATIONS``.
+        source_steps: Steps of source training.
+        predictor_steps: Steps of the domain predictor's adversarial training.
+        steps: Steps of each adaptation round.
+        rounds: Rounds; each begins with new pseudo-labels from the network of the round before.
+        batch_size: Slices per domain and step.
+        algorithm: ``adam`` or ``sgd``.
+        learning_rate: Of source training.
+        adapt_rate: Of the rounds and the domain predictor.
+        head_factor: The heads' rate over the backbone's.
+        pseudo_threshold: Pseudo-labels less confident than this are ignored.
+        source_checkpoint: ``checkpoints/source.pt`` of an earlier run, in place of source training.
+        seed: Of everything that is random.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        checkpoint_every: Steps between checkpoints.
+        phantom_train: Training cases of a phantom.
+        phantom_test: Test cases of a phantom.
+        phantom_size: ``small`` or ``full``.
+    """
+
+    source: str = "phantom-3t"
+    target: str = "phantom-1.5t"
+    source_root: Path | None = None
+    target_root: Path | None = None
+    source_labels: Path | None = None
+    target_labels: Path | None = None
+    method: str = "metacorrection"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    network: str = "deeplab-small"
+    weights: Path | None = None
+    depth: int = 1
+    spacing_mm: float | None = None
+    size: int | None = None
+    normalize: str = "zscore"
+    augment: str = "plain"
+    source_steps: int = 600
+    predictor_steps: int = 150
+    steps: int = 300
+    rounds: int = 1
+    batch_size: int = 8
+    algorithm: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = 2e-3
+    adapt_rate: float = 5e-4
+    head_factor: float = 1.0
+    pseudo_threshold: float = 0.0
+    source_checkpoint: Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    checkpoint_every: int = 50
+    phantom_train: int = 16
+    phantom_test: int = 8
+    phantom_size: Literal["small", "full"] = "small"
+
+    def __post_init__(self) -> None:
+        for kind, name, known in (
+            ("method", self.method, METHODS),
+            ("network", self.network, NETWORKS),
+            ("normalization", self.normalize, NORMALIZATIONS),
+            ("augmentation", self.augment, AUGMENTATIONS),
+        ):
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
+        get_domain(self.source), get_domain(self.target)
+        self._check_numbers()
+        self.build_method()
+
+    def _check_numbers(self) -> None:
+        for name in ("source_steps", "steps", "rounds", "batch_size", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}; allowed is 1 or more")
+        if self.predictor_steps < 0 or self.seed < 0:
+            raise SettingsError(f"predictor_steps {self.predictor_steps}, seed {self.seed}; allowed is 0 or more")
+        if self.depth < 1 or self.depth % 2 == 0:
+            raise SettingsError(f"depth is {self.depth} slices; allowed is an odd number: 1 for 2D, 3 or 5 for 2.5D")
+        if not 0 <= self.pseudo_threshold < 1:
+            raise SettingsError(f"pseudo_threshold is {self.pseudo_threshold}; allowed is 0 ≤ threshold < 1")
+        if self.method == "source-only":
+            raise SettingsError("source-only adapts nothing; every run shows it beside the method: choose another one")
+
+    def build_method(self) -> Method:
+        """The method with the user's options.
+
+        Raises:
+            SettingsError: an option the method does not have, or a value it refuses.
+        """
+        known = {entry.name: entry for entry in fields(build_method(self.method))}  # type: ignore[arg-type]
+        for name in self.options:
+            if name not in known:
+                raise SettingsError(f"{self.method} has no option {name!r}; choose one of: {', '.join(sorted(known))}")
+        return build_method(self.method, **self.options)
+
+    @property
+    def grid(self) -> WorkingGrid:
+        """The grid slices are cut on."""
+        small = self.phantom_size == "small" and all(name.startswith("phantom") for name in (self.source, self.target))
+        default = PHANTOM_GRID if small else SCAN_GRID
+        return WorkingGrid(spacing_mm=self.spacing_mm or default.spacing_mm, size=self.size or default.size)
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON knows them."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        SettingsError: a device this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(
+            f"device {name!r} cannot be used here; choose auto, cpu or cuda where there is one"
+        ) from error
+    return device
