@@ -3,9 +3,12 @@
 Series are grouped by SeriesInstanceUID and sorted by position with GDCM (through SimpleITK).
 """
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,6 +28,10 @@ GAP_TOLERANCE = 0.05
 
 DRIFT_TOLERANCE = 1e-2
 """Sideways drift of the slice positions per millimetre along the stack above which the stack is sheared."""
+
+
+_QUIET = RLock()
+"""Standard error is the whole process's: one thread at a time may point it elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Series:
 
     def __str__(self) -> str:
         plane = "axial" if self.axial else "not axial"
-        return f"{self.name.strip() or self.uid!r} ({len(self.files)} images, {plane}, in {self.files[0].parent.name})"
+        return f"{self.name.strip() or self.uid} ({len(self.files)} images, {plane}, in {self.files[0].parent.name})"
 
 
 def is_dicom(path: Path) -> bool:
@@ -87,12 +94,12 @@ def list_series(folder: Path) -> tuple[Series, ...]:
     Raises:
         DataError: If a file with the name of an image cannot be read as DICOM.
     """
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
     found = []
-    for inside in dicom_folders(folder):
-        for uid in sorted(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(inside))):
-            files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(inside), uid)
-            found.append(_series(tuple(Path(file) for file in files)))
+    with quiet():
+        for inside in dicom_folders(folder):
+            for uid in sorted(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(inside))):
+                files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(inside), uid)
+                found.append(_series(tuple(Path(file) for file in files)))
     return tuple(found)
 
 
@@ -115,6 +122,16 @@ def choose_series(folder: Path) -> Series:
     raise DataError(f"{folder} holds {what}: {listed}; keep the one to be used in a folder of its own")
 
 
+def study_of(folder: Path) -> str:
+    """StudyInstanceUID of a folder's first image; empty where it has none."""
+    images = (path for inside in dicom_folders(folder) for path in sorted(inside.iterdir()) if is_dicom(path))
+    first = next(images, None)
+    if first is None:
+        return ""
+    with quiet():
+        return _headers((first,))[0].get(STUDY_UID, "").strip()
+
+
 def read_series(folder: Path) -> sitk.Image:
     """Read the folder's series as a 3D image with its rescale slope applied.
 
@@ -124,14 +141,38 @@ def read_series(folder: Path) -> sitk.Image:
     """
     series = choose_series(folder)
     try:
-        if len(series.files) == 1:
-            return _read_single(series)
-        _check_stack(series)
-        reader = sitk.ImageSeriesReader()
-        reader.SetFileNames([str(file) for file in series.files])
-        return reader.Execute()
+        with quiet():
+            if len(series.files) == 1:
+                return _read_single(series)
+            _check_stack(series)
+            reader = sitk.ImageSeriesReader()
+            reader.SetFileNames([str(file) for file in series.files])
+            return reader.Execute()
     except RuntimeError as error:
         raise DataError(f"{folder}: {itk_reason(error)}; export the series again") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep ITK, GDCM and MetaIO from writing to the terminal: what matters they also raise.
+
+    Some of them write to the process's standard error past Python, so it is pointed at nothing meanwhile.
+    """
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    with _QUIET:
+        try:
+            kept = os.dup(2)
+        except OSError:  # a process without a standard error
+            yield
+            return
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nothing, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nothing)
 
 
 def itk_reason(error: RuntimeError) -> str:
@@ -184,7 +225,9 @@ def _read_single(series: Series) -> sitk.Image:
     """Read a series that is one file: an enhanced multi-frame image, else it is no volume."""
     image = sitk.ReadImage(str(series.files[0]))
     if image.GetDimension() != 3 or image.GetSize()[2] < 2:
-        raise DataError(f"{series.files[0].parent}: the series {series} has a single slice; a stack of slices is needed")
+        raise DataError(
+            f"{series.files[0].parent}: the series {series} has a single slice; a stack of slices is needed"
+        )
     return image
 
 
@@ -201,12 +244,12 @@ def _check_stack(series: Series) -> None:
     points = np.array(positions, dtype=np.float64)
     normal = _normal(series.orientation)
     along = points @ normal
-    _check_steps(np.abs(np.diff(along)), folder, series)
+    _check_steps(np.diff(np.sort(along)), folder, series)
     sideways = (points[-1] - points[0]) - (along[-1] - along[0]) * normal
     if np.linalg.norm(sideways) > DRIFT_TOLERANCE * abs(along[-1] - along[0]):
         raise GeometryError(
-            f"{folder}: the slices of {series} are shifted sideways by {np.linalg.norm(sideways):.2f} mm over the stack "
-            "(tilted acquisition); resample the series to an orthogonal grid"
+            f"{folder}: the slices of {series} are shifted sideways by {np.linalg.norm(sideways):.2f} mm over the "
+            "stack (tilted acquisition); resample the series to an orthogonal grid"
         )
 
 
@@ -214,8 +257,8 @@ def _check_steps(steps: NDArray[np.float64], folder: Path, series: Series) -> No
     if steps.min() < 1e-3:
         first = int(np.argmin(steps)) + 1
         raise DataError(
-            f"{folder}: images {first} and {first + 1} of {series} lie at the same position (several b-values, echoes or "
-            "time points); keep one image per position"
+            f"{folder}: images {first} and {first + 1} of {series} lie at the same position (several b-values, echoes "
+            "or time points); keep one image per position"
         )
     usual = float(np.median(steps))
     worst = int(np.argmax(np.abs(steps - usual)))

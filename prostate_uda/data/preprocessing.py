@@ -92,6 +92,9 @@ def _meta_tensor(volume: Volume) -> MetaTensor:
 def preprocessing(grid: WorkingGrid, normalize: Transform, *, channel: int = 0) -> Compose:
     """From paths to the working grid: ``{"image": path, "label": path}`` to ``(1, size, size, slices)`` each.
 
+    The grid's centre is the scan's. Where the scan is smaller, its border is repeated (image and label alike), so that
+    no step in brightness tells one scanner's field of view from the other's.
+
     Args:
         grid: The working grid.
         normalize: Intensity normalization of ``image``; sees the volume before it is cropped.
@@ -105,7 +108,7 @@ def preprocessing(grid: WorkingGrid, normalize: Transform, *, channel: int = 0) 
             Orientationd(**both, axcodes="LPS", labels=None),
             normalize,
             Spacingd(**both, pixdim=pixdim, mode=("bilinear", "nearest")),
-            ResizeWithPadOrCropd(**both, spatial_size=(grid.size, grid.size, -1), mode="constant"),
+            ResizeWithPadOrCropd(**both, spatial_size=(grid.size, grid.size, -1), mode="edge"),
         ]
     )
 
@@ -124,7 +127,7 @@ def to_native(probabilities: Tensor, transform: Compose, data: Mapping[Hashable,
         ``(C, X, Y, Z)``.
     """
     image = data[IMAGE]
-    moved = MetaTensor(probabilities, affine=image.affine, applied_operations=image.applied_operations)
+    moved = MetaTensor(probabilities, affine=image.affine, applied_operations=list(image.applied_operations))
     with allow_missing_keys_mode(transform):
         native = transform.inverse({IMAGE: moved})[IMAGE]
     plain: Tensor = native.as_tensor()

@@ -102,6 +102,11 @@ class SliceSet:
             tuple(case.id for case, size in zip(cases, sizes, strict=True) for _ in range(size)),
         )
 
+    def foreground(self) -> list[int]:
+        """The slices whose label holds PZ or TZ."""
+        gland = ((self.labels == 1) | (self.labels == 2)).flatten(1).any(dim=1)
+        return [int(place) for place in torch.nonzero(gland).flatten()]
+
     def stack(self, index: Tensor, depth: int) -> Tensor:
         """``(B, k, H, W)``: each slice between its neighbours of the same case."""
         return self.images[adjacent_slices(index, depth, self.first[index], self.last[index])]
@@ -124,10 +129,23 @@ class BatchStream(Iterator[Batch]):
         seed: Of order and augmentation.
         name: Keeps the streams of one run apart.
         augment: MONAI transform of ``{"image": (k, H, W), "label": (1, H, W)}``.
+        foreground_share: Share of slices drawn from those with gland in their label; 0 draws from all alike.
+
+    Raises:
+        SettingsError: A number out of its range.
+        DataError: There is no slice, or none with gland where ``foreground_share`` asks for some.
     """
 
     def __init__(
-        self, slices: SliceSet, *, batch_size: int, depth: int, seed: int, name: str, augment: Compose
+        self,
+        slices: SliceSet,
+        *,
+        batch_size: int,
+        depth: int,
+        seed: int,
+        name: str,
+        augment: Compose,
+        foreground_share: float = 0.0,
     ) -> None:
         if batch_size < 1 or depth < 1 or depth % 2 == 0:
             raise SettingsError(f"batch size {batch_size}, depth {depth}; allowed are ≥ 1 and an odd depth")
@@ -135,6 +153,13 @@ class BatchStream(Iterator[Batch]):
         self.key = (seed, crc32(name.encode()))
         self.augment = augment
         self.position = 0
+        self.foreground_share = foreground_share
+        if not 0 <= foreground_share <= 1:
+            raise SettingsError(f"foreground share {foreground_share}; allowed is 0 to 1")
+        gland = slices.foreground() if foreground_share else []
+        if not len(slices) or (foreground_share and not gland):
+            raise DataError(f"stream {name!r} has no slice{' with gland' if foreground_share else ''} to draw from")
+        self.pools = (list(range(len(slices))), gland)
 
     def seek(self, step: int) -> None:
         """The next batch is that of this step."""
@@ -147,9 +172,11 @@ class BatchStream(Iterator[Batch]):
         return batch
 
     def at(self, step: int) -> Batch:
-        """The batch of any step: every slice once per epoch, in an order drawn for the epoch."""
-        places = range(step * self.batch_size, (step + 1) * self.batch_size)
-        index = torch.tensor([self._order(place // len(self.slices))[place % len(self.slices)] for place in places])
+        """The batch of any step: every slice once per epoch, in an order drawn for the epoch.
+
+        With a foreground share, slices with gland and all slices are two pools with epochs of their own.
+        """
+        index = torch.tensor(self._drawn(step))
         images, labels = self.slices.stack(index, self.depth), self.slices.labels[index].float()
         seeds = np.random.default_rng([*self.key, 1, step]).integers(2**31, size=self.batch_size)
         drawn = []
@@ -162,6 +189,17 @@ class BatchStream(Iterator[Batch]):
             cases=tuple(self.slices.cases[i] for i in index.tolist()),
         )
 
-    def _order(self, epoch: int) -> list[int]:
-        order = np.random.default_rng([*self.key, 0, epoch]).permutation(len(self.slices))
-        return [int(place) for place in order]
+    def _drawn(self, step: int) -> list[int]:
+        """The slices of a step, ``batch_size`` of them."""
+        before, after = (int(at * self.batch_size * self.foreground_share) for at in (step, step + 1))
+        start, end = step * self.batch_size, (step + 1) * self.batch_size
+        return self._places(0, start - before, end - after) + self._places(1, before, after)
+
+    def _places(self, pool: int, start: int, end: int) -> list[int]:
+        """What stands at these places of a pool's endless shuffled row."""
+        members = self.pools[pool]
+        epochs = {place // len(members) for place in range(start, end)}
+        orders = {
+            epoch: np.random.default_rng([*self.key, 2 * pool, epoch]).permutation(len(members)) for epoch in epochs
+        }
+        return [members[orders[place // len(members)][place % len(members)]] for place in range(start, end)]

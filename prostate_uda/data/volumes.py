@@ -5,7 +5,6 @@ affine is turned into RAS. A read prints nothing and warns of nothing: what is w
 """
 
 import gzip
-import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +16,12 @@ from uuid import uuid4
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from prostate_uda.data.dicom import itk_reason, read_series
+from prostate_uda.data.dicom import itk_reason, quiet, read_series
 from prostate_uda.data.geometry import Grid
 from prostate_uda.errors import DataError, GeometryError, ShapeError
 
@@ -51,7 +52,9 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.array.shape != self.grid.shape:
-            raise ShapeError(f"an array of shape {self.array.shape} on a grid of shape {self.grid.shape}; they must agree")
+            raise ShapeError(
+                f"an array of shape {self.array.shape} on a grid of shape {self.grid.shape}; they must agree"
+            )
 
 
 def file_suffix(path: Path) -> str:
@@ -102,7 +105,9 @@ def read_label(path: Path, mapping: Mapping[int, int]) -> Volume:
     values = np.unique(volume.array)
     if not np.isfinite(values).all() or (values != np.round(values)).any():
         odd = [f"{value:g}" for value in values if not float(value).is_integer()][:4]
-        raise DataError(f"{path}: a label holds whole numbers only, this one holds {', '.join(odd)}; was it interpolated?")
+        raise DataError(
+            f"{path}: a label holds whole numbers only, this one holds {', '.join(odd)}; was it interpolated?"
+        )
     unknown = [int(value) for value in values if int(value) not in mapping]
     if unknown:
         allowed = ", ".join(f"{theirs} -> {ours}" for theirs, ours in sorted(mapping.items()))
@@ -165,7 +170,7 @@ def write_image(path: Path, array: NDArray[np.float32], affine: NDArray[np.float
     Raises:
         GeometryError: If the affine is singular or sheared, or the array is not 3D.
     """
-    grid = Grid(array.shape, affine)  # type: ignore[arg-type]  # Grid checks the number of axes
+    grid = Grid(array.shape, affine)
     header = nib.Nifti1Header()
     header.set_data_dtype(np.float32)
     header.set_data_shape(grid.shape)
@@ -212,7 +217,7 @@ def _nifti_errors(path: Path) -> Iterator[None]:
             yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: damaged or cut short ({error}); copy it again") from error
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as error:
+    except (ImageFileError, HeaderDataError) as error:
         raise DataError(f"{path}: not a NIfTI file, whatever its name says; convert the series again") from error
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -220,9 +225,9 @@ def _nifti_errors(path: Path) -> Iterator[None]:
 
 
 def _read_itk(path: Path) -> Volume:
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        image = sitk.ReadImage(str(path))
+        with quiet():
+            image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise DataError(f"{path}: {itk_reason(error)}; copy or convert it again") from error
     return _from_itk(image, path)
@@ -283,6 +288,6 @@ def _write_nifti(path: Path, image: Any) -> None:  # noqa: ANN401
     temporary = path.with_name(f".{uuid4().hex}{suffix}")
     try:
         nib.save(image, temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -56,6 +56,6 @@ class SliceStackInferer(Inferer):  # type: ignore[misc]  # MONAI ships no types
         slices = volume.permute(2, 1, 0).contiguous()
         neighbours = adjacent_slices(torch.arange(len(slices)), self.depth, 0, len(slices) - 1)
         logits = [
-            network(slices[index].to(volume.device), *args, **kwargs) for index in neighbours.split(self.batch_size)
+            network(slices[index], *args, **kwargs) for index in torch.split(neighbours, self.batch_size)
         ]
         return torch.cat(logits).permute(1, 3, 2, 0)

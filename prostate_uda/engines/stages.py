@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from ignite.engine import Engine, Events
@@ -130,7 +131,7 @@ def train(
 class _Watch:
     """After each step: a line in the log, the bar, and now and then a checkpoint."""
 
-    def __init__(self, state, task: Task, lines, path: Path, every: int) -> None:  # noqa: ANN001
+    def __init__(self, state: State, task: Task, lines: TextIO, path: Path, every: int) -> None:
         self.state, self.task, self.lines, self.path, self.every = state, task, lines, path, every
 
     def attach(self, trainer: Engine) -> None:

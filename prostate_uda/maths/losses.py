@@ -50,14 +50,21 @@ def safe_log(probs: Tensor) -> Tensor:
     return probs.clamp_min(torch.finfo(probs.dtype).tiny).log()
 
 
+def one_weight_per_level(levels: int, weights: tuple[float, ...]) -> None:
+    """Refuse weights that would leave a head out of the loss, or have no head.
+
+    Raises:
+        ShapeError: there is not one weight per level.
+    """
+    if levels != len(weights):
+        raise ShapeError(f"{len(weights)} level weights for a network with {levels} heads; give one weight per head")
+
+
 def weighted_sum(losses: list[Tensor], weights: tuple[float, ...]) -> Tensor:
     """``Σ_l α_l L_l`` over the levels, shallow to deep.
 
     Raises:
         ShapeError: there is not one weight per level.
     """
-    if len(losses) != len(weights):
-        raise ShapeError(
-            f"{len(weights)} level weights for a network with {len(losses)} heads; give one weight per head"
-        )
+    one_weight_per_level(len(losses), weights)
     return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()

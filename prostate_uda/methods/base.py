@@ -41,7 +41,11 @@ class Optimization:
     power: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or self.head_factor <= 0 or self.total_steps < 1 or self.weight_decay < 0:
+        if self.algorithm not in ("adam", "sgd"):
+            raise SettingsError(f"algorithm {self.algorithm!r}; allowed are 'adam' and 'sgd'")
+        if not self.power >= 0:
+            raise SettingsError(f"power {self.power}; allowed is power ≥ 0 (0 keeps the rate)")
+        if not (self.learning_rate > 0 and self.head_factor > 0 and self.total_steps >= 1 and self.weight_decay >= 0):
             raise SettingsError(
                 f"learning rate {self.learning_rate}, head factor {self.head_factor}, {self.total_steps} steps, "
                 f"weight decay {self.weight_decay}; allowed are positive rate, factor and steps, decay ≥ 0"
@@ -121,17 +125,27 @@ class State:
                     f"checkpoint holds {part} {sorted(saved[part])}, this method has {sorted(mine)}; "
                     "resume with the method and settings that wrote it"
                 )
+        came, wanted = _shapes(saved["tensors"]), _shapes(self.tensors)
+        if came != wanted:  # copy_ would broadcast one level over two
+            raise CheckpointError(
+                f"checkpoint holds tensors of shapes {came}, this method has {wanted}; "
+                "resume with the method and settings that wrote it"
+            )
         try:
             self.network.load_state_dict(saved["network"])
-        except RuntimeError as error:
+            for name, module in self.modules.items():
+                module.load_state_dict(saved["modules"][name])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(saved["optimizers"][name])
+        except (RuntimeError, ValueError) as error:
             raise CheckpointError("checkpoint of another network; resume with the network that wrote it") from error
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(saved["optimizers"][name])
-        for name, module in self.modules.items():
-            module.load_state_dict(saved["modules"][name])
         for name, tensor in self.tensors.items():
             tensor.data.copy_(saved["tensors"][name])
         self.step = int(saved["step"])
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in tensors.items()}
 
 
 class Method(ABC):
@@ -180,11 +194,16 @@ def forward_unmoved(network: nn.Module, image: Tensor, parameters: Mapping[str, 
 
 
 def segmentation_loss(levels: Levels, label: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """``Σ_l α_l CE(p_l, y)``; heads of weight zero are not computed with."""
+    """``Σ_l α_l CE(p_l, y)``; heads of weight zero are not computed with.
+
+    Raises:
+        ShapeError: there is not one weight per head.
+    """
+    losses.one_weight_per_level(len(levels.logits), weights)
     return losses.weighted_sum(
         [
             losses.cross_entropy(logits, label) if weight else logits.new_zeros(())
-            for logits, weight in zip(levels.logits, weights, strict=False)
+            for logits, weight in zip(levels.logits, weights, strict=True)
         ],
         weights,
     )

@@ -123,7 +123,8 @@ class MetaCorrection(Method):
         return target_like(probability, source.label, self.meta_threshold, self.meta_minimum)
 
     def corrected_loss(self, levels: Levels, label: Tensor, transitions: Sequence[Tensor]) -> Tensor:
-        """``Σ_l α_l NLL(log(p_l T_l), ŷ)``."""
+        """``Σ_l α_l NLL(log(p_l T_l), ŷ)``; ShapeError where there is not one weight per head."""
+        losses.one_weight_per_level(len(levels.logits), self.level_weights)
         parts = [
             noise.corrected_nll(logits, transition, label) if weight else logits.new_zeros(())
             for logits, transition, weight in zip(levels.logits, transitions, self.level_weights, strict=True)

@@ -243,7 +243,7 @@ def _dilated_resnet(depth: int, in_channels: int, widths: Sequence[int]) -> nn.S
     _dilate(resnet.layer4, 4)
     for module in resnet.modules():
         if isinstance(module, nn.ReLU):
-            module.inplace = False  # what a hook saw of a batch norm's output must still be true afterwards
+            module.inplace = False  # a hook on a norm must not see its output change afterwards
     names = ("conv1", "bn1", "act", "maxpool", "layer1", "layer2", "layer3", "layer4")
     return nn.Sequential(OrderedDict((name, resnet.get_submodule(name)) for name in names))
 

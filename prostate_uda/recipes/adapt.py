@@ -25,6 +25,7 @@ from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import AdaptSegNet, Method, Optimization, SourceOnly
 from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, load_imagenet_weights
+from prostate_uda.recipes.bundle_folder import network_config, preprocessing_config, write_bundle
 from prostate_uda.recipes.judging import judge_run
 from prostate_uda.recipes.record import Record
 from prostate_uda.recipes.settings import AdaptSettings, pick_device
@@ -115,8 +116,23 @@ def adapt(
             adapted = run_round(bench, number, adapted, predictor)
     with record.timed("evaluation"):
         judge_run(out, record, world, bench.segmenter(source_only), bench.segmenter(adapted), progress)
-    record.save(status="done")
+    record.content["status"] = "done"
+    _write_bundle(out / "bundle", bench, adapted, record)
+    record.save()
     return record.content
+
+
+def _write_bundle(folder: Path, bench: Bench, network: nn.Module, record: Record) -> None:
+    settings = bench.settings
+    channel = bench.world.target_domain.channel
+    write_bundle(
+        folder,
+        network_config=network_config(settings.network, in_channels=settings.depth, num_classes=CLASSES),
+        state_dict=FinalLogits(network).state_dict(),
+        preprocessing_config=preprocessing_config(settings.grid, settings.normalize, channel=channel),
+        depth=settings.depth,
+        provenance=record.content,
+    )
 
 
 def _check_out(out: Path, resume: bool) -> None:

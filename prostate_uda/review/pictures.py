@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from prostate_uda.errors import SettingsError
@@ -86,6 +87,7 @@ def contour_figure(
     """
     if max_slices < 1:
         raise SettingsError(f"max_slices {max_slices}; 1 or more is allowed; try 6")
+    labels = {name: labels[name] for name in sorted(labels, key=lambda name: name != "truth")}  # truth lies beneath
     view = View.of(image, labels, spacing_mm, orientation)
     slices = view.spread(max_slices)
     rows = 1 if len(slices) <= 3 else 2 if len(slices) <= 8 else 3
@@ -230,7 +232,10 @@ def _directions(axes: Axes) -> None:
 
 def _note(axes: Axes, across: float, up: float, words: str) -> None:
     """Words over the image, centred on a place counted in fractions of the panel."""
-    axes.text(across, up, words, transform=axes.transAxes, color=_INK, size=8, ha="center", va="center")
+    rim = [withStroke(linewidth=2, foreground="black")]  # readable on bright fat, too
+    axes.text(
+        *(across, up, words), transform=axes.transAxes, color=_INK, size=8, ha="center", va="center", path_effects=rim
+    )
 
 
 def _colours(labels: Mapping[str, Any]) -> dict[str, str]:

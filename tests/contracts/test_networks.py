@@ -134,6 +134,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         build_network("resnet", in_channels=1, num_classes=3)
 
 
+@pytest.mark.slow
 def test_final_logits_export_with_free_batch_and_size() -> None:
     plain = FinalLogits(build("deeplab-small")).eval()
     height, width = (torch.export.Dim(side, min=32, max=1024) for side in ("height", "width"))

@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prostate_uda.errors import ShapeError
-from prostate_uda.maths.losses import IGNORE, cross_entropy, masked_nll, safe_log, weighted_sum
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
+
+from prostate_uda.errors import ShapeError
+from prostate_uda.maths.losses import IGNORE, cross_entropy, masked_nll, safe_log, weighted_sum
 
 
 def scene(seed: int, ignored: float = 0.3, classes: int = 3) -> tuple[Tensor, Tensor]:
@@ -43,9 +44,7 @@ def test_both_agree_with_torch(seed: int, ignored: float, classes: int) -> None:
     logits, label = scene(seed, ignored, classes)
     label[0, 0, 0] = 0  # torch's mean over nothing is NaN
     log_probs = logits.log_softmax(dim=1)
-    torch.testing.assert_close(
-        masked_nll(log_probs, label), functional.nll_loss(log_probs, label, ignore_index=IGNORE)
-    )
+    torch.testing.assert_close(masked_nll(log_probs, label), functional.nll_loss(log_probs, label, ignore_index=IGNORE))
     torch.testing.assert_close(
         cross_entropy(logits, label), functional.cross_entropy(logits, label, ignore_index=IGNORE)
     )

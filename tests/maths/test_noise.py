@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from prostate_uda.errors import SettingsError, ShapeError
-from prostate_uda.maths.losses import IGNORE, masked_nll
-from prostate_uda.maths.noise import correct, corrected_nll, descend, project_rows, start
 from scipy.optimize import minimize
 from torch import Tensor
 from torch.autograd import gradgradcheck
+
+from prostate_uda.errors import SettingsError, ShapeError
+from prostate_uda.maths.losses import IGNORE, masked_nll
+from prostate_uda.maths.noise import correct, corrected_nll, descend, project_rows, start
 
 finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=True)
 tame = st.floats(-10, 10, allow_nan=False)
@@ -20,9 +21,9 @@ tame = st.floats(-10, 10, allow_nan=False)
 
 def matrices(numbers: st.SearchStrategy[float], dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
     return st.integers(2, 6).flatmap(
-        lambda size: st.lists(
-            st.lists(numbers, min_size=size, max_size=size), min_size=size, max_size=size
-        ).map(lambda rows: torch.tensor(rows, dtype=dtype))
+        lambda size: st.lists(st.lists(numbers, min_size=size, max_size=size), min_size=size, max_size=size).map(
+            lambda rows: torch.tensor(rows, dtype=dtype)
+        )
     )
 
 

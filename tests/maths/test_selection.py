@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.maths.selection import confident_labels, target_like
-from torch import Tensor
 
 
 def test_confident_labels_by_hand() -> None:

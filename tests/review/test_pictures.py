@@ -65,7 +65,9 @@ def test_the_same_anatomy_stored_otherwise_gives_the_same_picture(tmp_path: Path
     )
     sizes = dict(zip("LPSRAI", SPACING * 2, strict=True))
     stored = {name: nib.apply_orientation(label, turn) for name, label in labels.items()}
-    contour_figure(image, labels, spacing_mm=SPACING, orientation="LPS", title="t", path=tmp_path / "a.png")
+    contour_figure(
+        image, labels, spacing_mm=SPACING, orientation="LPS", title="t", path=tmp_path / "a.png", max_slices=2
+    )
     contour_figure(
         nib.apply_orientation(image, turn),
         stored,
@@ -73,6 +75,7 @@ def test_the_same_anatomy_stored_otherwise_gives_the_same_picture(tmp_path: Path
         orientation=orientation,
         title="t",
         path=tmp_path / "b.png",
+        max_slices=2,
     )
     assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
 
@@ -132,6 +135,14 @@ def test_nothing_labelled_shows_the_middle(tmp_path: Path, labels: dict[str, NDA
     contour_figure(image, labels, spacing_mm=SPACING, orientation="LPS", title="t", path=path, max_slices=2)
     assert np.ptp(pixels(path)[100:400, 100:400]) > 100
     assert coloured(path, COLOURS["adapted"])[0].size == 0
+
+
+def test_truth_lies_beneath_in_whatever_order_labels_come(tmp_path: Path) -> None:
+    image, labels = anatomy()
+    for name, given in (("a", labels), ("b", dict(reversed(labels.items())))):
+        path = tmp_path / f"{name}.png"
+        contour_figure(image, given, spacing_mm=SPACING, orientation="LPS", title="t", path=path, max_slices=2)
+    assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
 
 
 def test_other_names_and_ignored_voxels(tmp_path: Path) -> None:

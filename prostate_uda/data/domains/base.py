@@ -6,6 +6,7 @@ One case is one patient: splits never part a case, and they depend on nothing bu
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 from zlib import crc32
@@ -112,9 +113,7 @@ class Domain(ABC):
         found = self.find(root, labels)
         if not found.cases:
             raise DataError(f"{root} holds no case of domain {self.name!r}; give another folder with --{role}-root")
-        return split_cases(
-            found.cases, role=role, seed=seed, holdout=holdout, declared_test=found.declared_test
-        )
+        return split_cases(found.cases, role=role, seed=seed, holdout=holdout, declared_test=found.declared_test)
 
 
 def split_cases(
@@ -130,7 +129,7 @@ def split_cases(
     A source keeps its labelled cases only and holds out a seeded share of at least one. A target tests on its labelled
     cases and learns from the others; where all are labelled it holds out a seeded quarter; where none is, it tests on
     nothing. A test part that the data set declares goes before all that, unless it has no labels to judge by:
-    then its cases count as unlabelled ones. A target's training labels are dropped here: nothing downstream can see them.
+    then its cases count as unlabelled ones. A target's training labels are dropped here: nothing downstream sees them.
 
     Args:
         cases: All cases, with unique ids.
@@ -178,7 +177,7 @@ def _hold_out(cases: list[Case], share: float, seed: int) -> tuple[Case, ...]:
     """Draw a share of at least one case that leaves at least one, sorted by id."""
     if len(cases) < 2:
         raise DataError(
-            f"one labelled case ({cases[0].id}) cannot be both learned from and tested on; add cases, or leave out its label"
+            f"one labelled case ({cases[0].id}) cannot be learned from and tested on; add cases, or leave out its label"
         )
     count = min(max(1, round(share * len(cases))), len(cases) - 1)
     order = np.random.default_rng([seed, crc32(b"split")]).permutation(len(cases))
@@ -191,7 +190,7 @@ def _without(cases: Iterable[Case], others: tuple[Case, ...]) -> tuple[Case, ...
 
 
 def _check_unique(cases: list[Case]) -> None:
-    for first, second in zip(cases, cases[1:], strict=False):
+    for first, second in pairwise(cases):
         if first.id == second.id:
             raise DataError(
                 f"two images of one case {first.id!r}: {first.image} and {second.image}; keep one image per case"

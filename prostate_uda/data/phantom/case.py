@@ -27,7 +27,7 @@ class PhantomCase:
         image: ``(X, Y, Z)`` float32, whole numbers as a scanner writes them.
         label: ``(X, Y, Z)`` uint8, 0 background, 1 peripheral zone, 2 transition zone.
         affine: ``(4, 4)`` float64, index to world (RAS) mm.
-        facts: What was drawn: volumes, lesions, nodules, orientation, noise.
+        facts: What was drawn: volumes in mL, lesions, nodules, orientation, noise.
     """
 
     image: NDArray[np.float32]
@@ -70,6 +70,7 @@ def make_case(protocol: Protocol, *, seed: int, index: int, size: Size) -> Phant
     (hull,) = place((gland_hull(anatomy.gland),), scan.index_to_body)
     image = np.empty((matrix.pixels, matrix.pixels, matrix.slices), dtype=np.float32)
     label = np.empty(image.shape, dtype=np.uint8)
+    zones = np.zeros(3, dtype=np.int64)
     for k in range(matrix.slices):
         slab = make_slab(anatomy, scan.index_to_body, matrix, k, LAYERS[size])
         paint_anatomy(slab, anatomy, placed, hull)
@@ -78,8 +79,12 @@ def make_case(protocol: Protocol, *, seed: int, index: int, size: Size) -> Phant
             still, moving, pixels=matrix.pixels, protocol=protocol, ghosts=ghosts, sigma=sigma, rng=for_acquisition
         )
         label[..., k] = _majority(slab)
+        zones += np.bincount(slab.zone.ravel(), minlength=3)
     scale = float(for_acquisition.uniform(700, 2200))
-    facts = _facts(protocol, anatomy, scan, matrix, sigma * scale)
+    sample_ml = matrix.pixel_mm**2 * matrix.slice_mm / 1000 / (IN_PLANE**2 * LAYERS[size])
+    facts = _facts(protocol, anatomy, scan, matrix, [float(count) * sample_ml for count in zones[1:]]) | {
+        "noise_sigma": sigma * scale
+    }
     moved, affine = reorient((np.rint(image * np.float32(scale)), label), scan.affine, scan.orientation)
     return PhantomCase(moved[0].astype(np.float32), moved[1].astype(np.uint8), affine, facts)
 
@@ -107,19 +112,18 @@ def _majority(slab: Slab) -> NDArray[np.uint8]:
     return np.asarray(counts.argmax(axis=0), dtype=np.uint8)
 
 
-def _facts(protocol: Protocol, anatomy: Anatomy, scan: Scan, matrix: Matrix, sigma: float) -> dict[str, Any]:
-    """What a reader or a test may want to know about a case, as JSON values."""
+def _facts(protocol: Protocol, anatomy: Anatomy, scan: Scan, matrix: Matrix, zone_ml: list[float]) -> dict[str, Any]:
+    """What a reader or a test may want to know about a case, as JSON values; volumes are those of the samples."""
     gland = anatomy.gland
     return {
         "protocol": protocol.name,
-        "gland_ml": round(gland.volume_ml, 3),
-        "pz_ml": round(gland.zone_ml[0], 3),
-        "tz_ml": round(gland.zone_ml[1], 3),
+        "gland_ml": round(sum(zone_ml), 3),
+        "pz_ml": round(zone_ml[0], 3),
+        "tz_ml": round(zone_ml[1], 3),
         "nodules": len(gland.nodules),
         "lesions": len(gland.lesions),
         "rectum": anatomy.filling,
         "orientation": scan.orientation,
         "oblique_degrees": [round(angle, 3) for angle in scan.angles],
         "spacing_mm": [matrix.pixel_mm, matrix.pixel_mm, matrix.slice_mm],
-        "noise_sigma": sigma,
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prostate_uda.data.phantom.shapes import Ellipsoid, Points, Structure, Vector, ellipsoid_distance
+from prostate_uda.data.phantom.shapes import CENTRAL, Ellipsoid, Points, Structure, Vector, ellipsoid_distance
 from prostate_uda.data.phantom.tissues import Tissue
 
 LATTICE_MM = 2.0
@@ -53,7 +53,7 @@ class GlandShape:
         y = points[1] + np.float32(self.bend) * points[0] ** 2 - ridge * (points[1] < 0)
         t = (y / depth) ** 2
         t = np.where(y < 0, t + np.float32(self.flat) * (t * t - t), t)
-        squared = (x / width) ** 2 + t + u * u
+        squared = np.maximum((x / width) ** 2 + t + u * u, CENTRAL)
         slope = np.sqrt((x / width**2) ** 2 + (y / depth**2) ** 2 + (u / length) ** 2)
         outline = (squared - np.sqrt(squared)) / np.maximum(slope, np.float32(1e-3))
         return outline.astype(np.float32), self._inner(x, y, points[2])

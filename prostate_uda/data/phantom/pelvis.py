@@ -88,7 +88,7 @@ def pelvic_floor(rng: np.random.Generator, gland: Gland) -> list[Structure]:
     """The levator ani, a funnel around gland and rectum, and the sphincters that fill it below the gland."""
     w, h, length = gland.shape.radii
     low = (float(rng.uniform(14, 17)), float(rng.uniform(23, 27)))
-    high = (min(w + float(rng.uniform(4.5, 7.5)), 44.0), h + 36)
+    high = (min(w + float(rng.uniform(4.5, 7.5)), 44.0), h + 27)
     sling = Sling(-20.0, -length - 40, length * 0.6, 0.7 * h, low, high, float(rng.uniform(3.0, 4.5)))
     floor = Ellipsoid((0.0, -19.0, -length - 34), (low[0] + 1, low[1], 38.0))
     return [Structure(floor, ((0.0, Tissue.SMOOTH_MUSCLE),)), Structure(sling, ((0.0, Tissue.MUSCLE),))]

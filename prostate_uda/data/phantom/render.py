@@ -14,6 +14,7 @@ from prostate_uda.data.phantom.tissues import Tissue
 
 IN_PLANE = 2
 WARP_MARGIN_MM = 8.0
+UPWARDS = np.array([[0.0, 0.0, 1.0]])
 
 
 class Placed(NamedTuple):
@@ -147,8 +148,12 @@ def _crest(points: Points, gland: Gland) -> Points:
 def _paint_within(
     local: NDArray[np.uint8], points: Points, structures: tuple[Structure, ...], allowed: NDArray[np.bool_]
 ) -> None:
-    """Paint structures in gland coordinates where allowed."""
+    """Paint structures in gland coordinates where allowed, skipping those above and below the slab."""
+    bottom, top = float(points[2].min()), float(points[2].max())
     for structure in structures:
+        height, half = structure.solid.centre[2], float(structure.solid.extent(UPWARDS)[0])
+        if height + half < bottom or height - half > top:
+            continue
         for mask, tissue in structure.masks(points):
             local[mask & allowed] = tissue
 

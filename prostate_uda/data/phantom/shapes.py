@@ -14,6 +14,7 @@ Points: TypeAlias = NDArray[np.float32]
 Vector: TypeAlias = tuple[float, float, float]
 
 TINY = np.float32(1e-6)
+CENTRAL = np.float32(1e-4)  # keeps the first-order distance away from 0/0 at a solid's centre
 
 
 class Solid(Interface):
@@ -79,7 +80,7 @@ def ellipsoid_distance(x: Points, y: Points, z: Points, radii: Vector) -> Points
     """First-order distance to an axis-aligned ellipsoid at the origin: ``k0 (k0 - 1) / k1``."""
     a, b, c = (np.float32(1 / radius) for radius in radii)
     u, v, w = x * a, y * b, z * c
-    squared = u * u + v * v + w * w
+    squared = np.maximum(u * u + v * v + w * w, CENTRAL)
     k0 = np.sqrt(squared)
     k1 = np.sqrt((u * a) ** 2 + (v * b) ** 2 + (w * c) ** 2)
     return np.asarray((squared - k0) / np.maximum(k1, TINY), dtype=np.float32)
@@ -214,7 +215,7 @@ class Sling:
         a = self.low[0] + t * np.float32(self.high[0] - self.low[0])
         b = self.low[1] + t * np.float32(self.high[1] - self.low[1])
         u, v = points[0] / a, (points[1] - np.float32(self.y)) / b
-        squared = u * u + v * v
+        squared = np.maximum(u * u + v * v, CENTRAL)
         ring = (squared - np.sqrt(squared)) / np.maximum(np.sqrt((u / a) ** 2 + (v / b) ** 2), TINY)
         half = np.float32((self.top - self.bottom) / 2)
         ends = np.maximum(np.abs(z - np.float32(self.centre[2])) - half, points[1] - np.float32(self.front))
@@ -265,6 +266,6 @@ class Bowel:
         side = np.float32(self.x) + np.float32(4 * self.wave) * np.sin(z * np.float32(0.09) + np.float32(self.phase))
         back = np.float32(self.y) - np.float32(self.bend) * np.maximum(z, 0) ** 2
         u, v = (points[0] - side) / a, (points[1] - back) / b
-        squared = u * u + v * v
+        squared = np.maximum(u * u + v * v, CENTRAL)
         k1 = np.maximum(np.sqrt((u / a) ** 2 + (v / b) ** 2), TINY)
         return np.asarray((squared - np.sqrt(squared)) / k1, dtype=np.float32)

@@ -70,10 +70,9 @@ class Texture:
         septa = np.exp(-((coarse * np.float32(12)) ** 2)) + np.float32(3) * (coarse > np.float32(2.3))  # and vessels
         factor -= np.where(fat, np.float32(0.2) * septa, np.float32(0))
         np.clip(factor, 0.05, 3.0, out=factor)
-        factor[(tissue == Tissue.MUSCLE) & (coarse + np.float32(0.3) * fine > np.float32(2.0))] = (
-            4  # fat between bundles
-        )
-        return signal * factor
+        bundle = coarse + np.float32(0.3) * fine
+        factor[(tissue == Tissue.MUSCLE) & (bundle > np.float32(2.0))] = 4  # fat between muscle bundles
+        return np.asarray(signal * factor, dtype=np.float32)
 
 
 def draw_texture(rng: np.random.Generator) -> Texture:

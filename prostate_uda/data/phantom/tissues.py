@@ -15,8 +15,9 @@ Relaxation times in milliseconds, proton densities relative to water. Where the 
   2017: the review that shows how wide the spread is (fat T2 41-371 ms); our per-case variation stands for it.
 
 Assumptions, none of them measured here: where a paper gives one field only, the other follows from T1(3 T) = 1.21
-T1(1.5 T) [B04] and T2(3 T) = 0.92 T2(1.5 T); S13's values are used as the 1.5 T column; the transition zone's 125 ms
-is split over its parts (glandular nodule above, stroma below); fibrous tissue, fluids other than water, walls and all
+T1(1.5 T) [B04] and T2(3 T) = 0.92 T2(1.5 T); S13's values are taken as the 1.5 T column, and peripheral zone (163) and
+lesion (88) are set within one standard deviation of them, apart for a clear contrast; the transition zone's 125 ms is
+split over its parts (glandular nodule above, stroma below); fibrous tissue, fluids other than water, walls and all
 proton densities are chosen to look right beside real scans.
 """
 
@@ -92,8 +93,8 @@ class Relaxation:
 TISSUES: dict[Tissue, Relaxation] = {
     Tissue.AIR: Relaxation(0.0, 1000.0, 50.0, 0.0, 0.0, 0.0),
     Tissue.SKIN: Relaxation(0.60, 800.0, 35.0),
-    Tissue.FAT: Relaxation(0.90, 316.0, 118.0, 0.05, 0.03, 0.03),  # T1 [B04], T2 [P08]
-    Tissue.PELVIC_FAT: Relaxation(0.86, 316.0, 115.0, 0.05, 0.06, 0.03),  # T1 [B04], T2 [P08]
+    Tissue.FAT: Relaxation(0.92, 316.0, 138.0, 0.05, 0.03, 0.03),  # T1 [B04], T2 [P08]
+    Tissue.PELVIC_FAT: Relaxation(0.90, 316.0, 135.0, 0.05, 0.06, 0.03),  # T1 [B04], T2 [P08]
     Tissue.MUSCLE: Relaxation(0.80, 742.0, 33.0, 0.06, 0.12, 0.10),  # T1 [B04]; T2 29 ms, a little more in TSE
     Tissue.SMOOTH_MUSCLE: Relaxation(0.80, 1000.0, 46.0, 0.08, 0.10, 0.08),
     Tissue.MARROW: Relaxation(0.72, 484.0, 102.0, 0.10, 0.08, 0.12),  # T1 [B04], T2 [P08]

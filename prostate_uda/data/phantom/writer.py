@@ -31,45 +31,46 @@ def write_dataset(
     size: Size,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
-    """Write a data set: ``imagesTr labelsTr imagesTs labelsTs dataset.json``; all of it or nothing.
+    """Write a data set: ``imagesTr labelsTr imagesTs labelsTs dataset.json``; all of it or nothing; return ``out``.
 
     Args:
         protocol: The scanner.
         out: The folder to make; it may exist if it is empty.
         train: Number of training cases, indices 0 and up; at least 1.
-        test: Number of test cases, indices :data:`TEST_FIRST_INDEX` and up; their labels are written too.
+        test: Number of test cases, indices :data:`TEST_FIRST_INDEX` and up, labelled too.
         seed: Names the cohort.
         size: ``"small"`` or ``"full"``.
         progress: Told the number of cases written after each of them.
-
-    Returns:
-        ``out``.
 
     Raises:
         SettingsError: ``out`` holds something, a count is out of range, or the size is unknown.
     """
     _check(out, train, test)
-    protocol.matrix(size)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        work.chmod(0o755)
-        listed: dict[str, list[dict[str, str]]] = {"Tr": [], "Ts": []}
-        for part in listed:
-            (work / f"images{part}").mkdir()
-            (work / f"labels{part}").mkdir()
+        listed = _empty_parts(work)
         indices = [("Tr", i) for i in range(train)] + [("Ts", TEST_FIRST_INDEX + i) for i in range(test)]
         for done, (part, index) in enumerate(indices, start=1):
             case = make_case(protocol, seed=seed, index=index, size=size)
             listed[part].append(_write_case(case, work, part, f"{protocol.name}_{index:05d}"))
             if progress is not None:
                 progress(done)
-        description = _description(protocol, listed, seed=seed, size=size)
-        (work / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        _describe(work, protocol, listed, seed=seed, size=size)
         _move(work, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return out
+
+
+def _empty_parts(work: Path) -> dict[str, list[dict[str, str]]]:
+    """Make the four folders, readable as any other; return an empty data list."""
+    work.chmod(0o755)
+    listed: dict[str, list[dict[str, str]]] = {"Tr": [], "Ts": []}
+    for part in listed:
+        (work / f"images{part}").mkdir()
+        (work / f"labels{part}").mkdir()
+    return listed
 
 
 def _check(out: Path, train: int, test: int) -> None:
@@ -109,11 +110,11 @@ def _write(array: NDArray[np.int16] | NDArray[np.uint8], affine: NDArray[np.floa
     nibabel.save(file, path)
 
 
-def _description(
-    protocol: Protocol, listed: dict[str, list[dict[str, str]]], *, seed: int, size: Size
-) -> dict[str, object]:
-    """The content of ``dataset.json``."""
-    return {
+def _describe(
+    work: Path, protocol: Protocol, listed: dict[str, list[dict[str, str]]], *, seed: int, size: Size
+) -> None:
+    """Write ``dataset.json``."""
+    content = {
         "name": protocol.name,
         "description": f"Procedural T2-weighted male pelvis, {protocol.field_tesla:g} T; no patient was scanned",
         "licence": "Apache-2.0",
@@ -126,3 +127,4 @@ def _description(
         "test": listed["Ts"],
         "phantom": {"protocol": protocol.name, "seed": seed, "size": size, "version": VERSION},
     }
+    (work / "dataset.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

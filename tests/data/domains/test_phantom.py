@@ -9,21 +9,24 @@ from prostate_uda.errors import DataError
 FEW = PhantomSettings(train=2, test=1, seed=3)
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv(phantom.CACHE_VARIABLE, str(tmp_path))
-    return tmp_path
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(phantom.CACHE_VARIABLE, str(folder))
+        yield folder
 
 
 def test_generates_once_and_reuses(cache):
     done = []
     domain = PHANTOM_3T.configured(FEW, progress=done.append)
     first = domain.cases(None, role="source", seed=0)
-    stamp = next(cache.rglob("dataset.json")).stat().st_mtime_ns
+    (written,) = cache.rglob("dataset.json")
+    stamp = written.stat().st_mtime_ns
     second = domain.cases(None, role="source", seed=0)
     assert first == second
     assert done == [1, 2, 3]
-    assert next(cache.rglob("dataset.json")).stat().st_mtime_ns == stamp
+    assert written.stat().st_mtime_ns == stamp
     assert (cache / "phantom" / "phantom-3t-small-seed3-2+1-v1").is_dir()
 
 

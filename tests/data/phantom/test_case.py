@@ -6,10 +6,11 @@ import pytest
 
 from prostate_uda.data.geometry import Grid
 from prostate_uda.data.phantom import PROTOCOLS, make_case
-from prostate_uda.data.phantom.scan import ORIENTATIONS
+from prostate_uda.data.phantom.case import generators
+from prostate_uda.data.phantom.scan import ORIENTATIONS, draw_scan, reorient
 from prostate_uda.errors import SettingsError
 
-CASES = [(name, index) for name in sorted(PROTOCOLS) for index in range(6)]
+CASES = [(name, index) for name in sorted(PROTOCOLS) for index in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +23,9 @@ def world(case, mask):
     return nibabel.affines.apply_affine(case.affine, np.argwhere(mask).mean(axis=0))
 
 
-@pytest.mark.parametrize("key", CASES)
+@pytest.mark.parametrize("key", CASES[::4])
 def test_same_bits_twice(cases, key):
     name, index = key
-    if index not in {1, 4}:
-        pytest.skip("two of each are enough")
     again = make_case(PROTOCOLS[name], seed=11, index=index, size="small")
     assert np.array_equal(again.image, cases[key].image)
     assert np.array_equal(again.label, cases[key].label)
@@ -48,9 +47,9 @@ def test_label_agrees_with_the_facts(cases, key):
     assert set(np.unique(case.label)) == {0, 1, 2}
     voxel_ml = abs(np.linalg.det(case.affine[:3, :3])) / 1000
     for value, fact in ((1, "pz_ml"), (2, "tz_ml")):
-        assert (case.label == value).sum() * voxel_ml == pytest.approx(case.facts[fact], rel=0.2)
+        assert (case.label == value).sum() * voxel_ml == pytest.approx(case.facts[fact], rel=0.08)
     whole = (case.label > 0).sum() * voxel_ml
-    assert whole == pytest.approx(case.facts["gland_ml"], rel=0.1)
+    assert whole == pytest.approx(case.facts["gland_ml"], rel=0.04)
     assert 20 < whole < 110
 
 
@@ -81,20 +80,22 @@ def test_posterior_is_posterior_and_the_bladder_above(cases, key):
         assert world(case, urine)[2] > world(case, case.label > 0)[2] + 8
 
 
-def test_every_orientation_keeps_the_anatomy():
-    seen = {}
-    for index in range(400):
-        from prostate_uda.data.phantom.case import generators  # noqa: PLC0415
-        from prostate_uda.data.phantom.scan import draw_scan  # noqa: PLC0415
+def test_every_orientation_is_drawn():
+    protocol = PROTOCOLS["phantom-3t"]
+    drawn = [draw_scan(generators(protocol, 5, i)[1], protocol.matrix("small")).orientation for i in range(300)]
+    assert set(drawn) == set(ORIENTATIONS)
 
-        protocol = PROTOCOLS["phantom-3t"]
-        scan = draw_scan(generators(protocol, 5, index)[1], protocol.matrix("small"))
-        seen.setdefault(scan.orientation, index)
-    assert set(seen) == set(ORIENTATIONS)
-    for orientation, index in seen.items():
-        case = make_case(PROTOCOLS["phantom-3t"], seed=5, index=index, size="small")
-        assert "".join(nibabel.aff2axcodes(case.affine)) == orientation
-        assert world(case, case.label == 1)[1] < world(case, case.label == 2)[1] - 3
+
+@pytest.mark.parametrize("orientation", [*ORIENTATIONS, "SAL", "IRP"])
+def test_reorienting_moves_no_tissue(cases, orientation):
+    """Whatever the axis order of the file, every zone stays where it was in the world."""
+    for case in list(cases.values())[::3]:
+        (image, label), affine = reorient((case.image, case.label), case.affine, orientation)
+        assert "".join(nibabel.aff2axcodes(affine)) == orientation
+        for value in (1, 2):
+            there = nibabel.affines.apply_affine(affine, np.argwhere(label == value).mean(axis=0))
+            assert there == pytest.approx(world(case, case.label == value), abs=1e-6)
+        assert image.sum() == case.image.sum()
 
 
 def test_zones_differ_in_brightness_and_the_coil_blazes(cases):
@@ -115,6 +116,7 @@ def test_bad_arguments_are_told(seed, index, size):
 @pytest.mark.parametrize("name", sorted(PROTOCOLS))
 def test_full_size_is_the_same_man(name):
     small, full = (make_case(PROTOCOLS[name], seed=1, index=0, size=size) for size in ("small", "full"))
-    assert full.facts["gland_ml"] == small.facts["gland_ml"]
+    assert full.facts["gland_ml"] == pytest.approx(small.facts["gland_ml"], rel=0.02)
+    assert full.facts["lesions"] == small.facts["lesions"]
     volumes = [(c.label > 0).sum() * abs(np.linalg.det(c.affine[:3, :3])) for c in (small, full)]
-    assert volumes[0] == pytest.approx(volumes[1], rel=0.05)
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.04)

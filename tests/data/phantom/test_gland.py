@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prostate_uda.data.phantom.gland import VOLUME_ML, draw_gland, to_body, to_gland
+from prostate_uda.data.phantom.gland import draw_gland, to_body, to_gland
 
 GLANDS = {
     compressed: [draw_gland(np.random.default_rng([7, seed]), compressed=compressed) for seed in range(60)]
@@ -38,6 +38,7 @@ def test_peripheral_zone_is_behind_and_transition_zone_inside():
     axis = np.linspace(-40, 40, 81, dtype=np.float32)
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"))
     outline, inner = gland.shape.distances(points)
+    assert outline[40, 40, 40] < -8  # the very centre is deep inside
     peripheral, transition = (outline < 0) & (inner >= 0), (outline < 0) & (inner < 0)
     assert points[1][peripheral].mean() < points[1][transition].mean() - 5
     assert points[2][peripheral].mean() < points[2][transition].mean()  # towards the apex

@@ -1,0 +1,189 @@
+"""Floor 5: a finished network as a MONAI bundle, the template in ``bundles/`` filled in.
+
+A bundle travels, so it says how the network was made and how well it does, but no patient id, no file hash and no path.
+"""
+
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import PackageNotFoundError, files, version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch import Tensor
+
+from prostate_uda.data.preprocessing import WorkingGrid
+from prostate_uda.errors import SettingsError, UnknownNameError
+from prostate_uda.networks import NETWORKS
+from prostate_uda.recipes.record import read_json, write_json
+from prostate_uda.transforms import NORMALIZATIONS
+
+TEMPLATE = "prostate_zones_uda"
+DISTRIBUTION = "prostate-uda"
+TOLD = ("status", "seed", "selection_rule", "versions", "results")
+"""What a bundle repeats of a run's record, beside :data:`TOLD_SETTINGS`."""
+TOLD_SETTINGS = (
+    *("source", "target", "method", "options", "network", "depth", "spacing_mm", "size", "normalize", "augment"),
+    *("source_steps", "predictor_steps", "steps", "rounds", "batch_size", "algorithm", "learning_rate", "adapt_rate"),
+    *("head_factor", "pseudo_threshold"),
+)
+
+
+def network_config(name: str, *, in_channels: int, num_classes: int = 3) -> dict[str, Any]:
+    """A network of ``NETWORKS`` as a bundle names it, every setting written out.
+
+    Raises:
+        UnknownNameError: no such network.
+    """
+    if name not in NETWORKS:
+        raise UnknownNameError("network", name, NETWORKS)
+    factory = NETWORKS[name]
+    settings = factory.keywords if isinstance(factory, partial) else {}
+    target = factory.func if isinstance(factory, partial) else factory
+    config = {"_target_": _dotted(target), **settings, "in_channels": in_channels, "num_classes": num_classes}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+
+
+def preprocessing_config(grid: WorkingGrid, normalize: str, *, channel: int = 0) -> dict[str, Any]:
+    """``preprocessing(grid, NORMALIZATIONS[normalize]())`` as a bundle names it.
+
+    Raises:
+        UnknownNameError: no such normalization.
+    """
+    if normalize not in NORMALIZATIONS:
+        raise UnknownNameError("normalization", normalize, NORMALIZATIONS)
+    return {
+        "_target_": "prostate_uda.data.preprocessing.preprocessing",
+        "grid": {"_target_": _dotted(WorkingGrid), "spacing_mm": grid.spacing_mm, "size": grid.size},
+        "normalize": {"_target_": _dotted(NORMALIZATIONS[normalize])},
+        "channel": channel,
+    }
+
+
+def write_bundle(
+    out: Path,
+    *,
+    network_config: Mapping[str, Any],
+    state_dict: Mapping[str, Tensor],
+    preprocessing_config: Mapping[str, Any],
+    depth: int,
+    provenance: Mapping[str, Any],
+) -> Path:
+    """Fill the template and put it at ``out``, whole or not at all; a bundle already there is replaced.
+
+    Args:
+        out: The bundle's folder.
+        network_config: The network inside ``FinalLogits``, see :func:`network_config`.
+        state_dict: The weights of ``FinalLogits(network)``, names beginning with ``network.``.
+        preprocessing_config: See :func:`preprocessing_config`.
+        depth: Adjacent slices a prediction sees.
+        provenance: A run's record (``run.json``); of it :data:`TOLD` and :data:`TOLD_SETTINGS` go into the metadata.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        SettingsError: ``out`` holds something that is no bundle, the weights are not ``FinalLogits``', or the
+            template is not installed.
+    """
+    if out.exists() and not (out / "configs" / "metadata.json").is_file():
+        raise SettingsError(f"{out} is in use and is no bundle; give another folder or remove it")
+    if not all(name.startswith("network.") for name in state_dict):
+        raise SettingsError("weights of a bare network; allowed are those of FinalLogits(network): wrap it first")
+    partial_out = out.with_name(f".{out.name}.{uuid4().hex}")
+    try:
+        shutil.copytree(template(), partial_out)
+        _fill_inference(partial_out / "configs" / "inference.json", network_config, preprocessing_config, depth)
+        _fill_metadata(partial_out / "configs" / "metadata.json", preprocessing_config, depth, provenance)
+        (partial_out / "models").mkdir()
+        weights = {name: tensor.detach().cpu() for name, tensor in state_dict.items()}
+        torch.save(weights, partial_out / "models" / "model.pt")
+        _put(partial_out, out)
+    finally:
+        shutil.rmtree(partial_out, ignore_errors=True)
+    return out
+
+
+def template() -> Path:
+    """The bundle template: the checkout's ``bundles/``, else where the wheel put its copy.
+
+    Raises:
+        SettingsError: neither is there.
+    """
+    checkout = Path(__file__).resolve().parents[2] / "bundles" / TEMPLATE
+    if (checkout / "configs" / "inference.json").is_file():
+        return checkout
+    try:
+        installed = files(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        installed = []
+    for file in installed:
+        if file.parts[-3:] == (TEMPLATE, "configs", "inference.json"):
+            return Path(str(file.locate())).resolve().parents[1]
+    raise SettingsError(f"the bundle template {TEMPLATE} is not installed; install {DISTRIBUTION} again")
+
+
+def _fill_inference(path: Path, network: Mapping[str, Any], preprocessing: Mapping[str, Any], depth: int) -> None:
+    config = read_json(path)
+    config["network_def"]["network"] = dict(network)
+    config["preprocessing"] = dict(preprocessing)
+    config["inferer"]["depth"] = depth
+    write_json(path, config)
+
+
+def _fill_metadata(path: Path, preprocessing: Mapping[str, Any], depth: int, provenance: Mapping[str, Any]) -> None:
+    config = read_json(path)
+    settings = provenance.get("settings", {})
+    told = {key: provenance[key] for key in TOLD if key in provenance}
+    told["settings"] = {key: settings[key] for key in TOLD_SETTINGS if key in settings}
+    made = "adapted from {source} to {target} with {method}".format_map(_Unsaid(told["settings"]))
+    config["changelog"] = {config["version"]: made}
+    config["data_source"] = f"{told['settings'].get('source', 'unsaid')} with labels, "
+    config["data_source"] += f"{told['settings'].get('target', 'unsaid')} without"
+    config["eval_metrics"] = provenance.get("results", {})
+    config["provenance"] = told
+    for key, package in (("monai", "monai"), ("pytorch", "torch"), ("numpy", "numpy")):
+        config[f"{key}_version"] = _release(package)
+    required = config["required_packages_version"]
+    config["required_packages_version"] = {package: _release(package) for package in required}
+    size, data = preprocessing["grid"]["size"], config["network_data_format"]
+    data["inputs"]["image"] |= {
+        "num_channels": depth,
+        "spatial_shape": [size, size],
+        "channel_def": _channels(depth),
+    }
+    data["outputs"]["pred"]["spatial_shape"] = [size, size]
+    write_json(path, config)
+
+
+class _Unsaid(dict[str, Any]):
+    """Settings in a sentence; what is not recorded reads as such."""
+
+    def __missing__(self, key: str) -> str:
+        return f"an unsaid {key}"
+
+
+def _channels(depth: int) -> dict[str, str]:
+    """What each input channel is: the slice and its neighbours, inferior to superior."""
+    offsets = range(-(depth // 2), depth // 2 + 1)
+    return {str(place): f"slice {offset:+d}" if offset else "slice" for place, offset in enumerate(offsets)}
+
+
+def _put(new: Path, out: Path) -> None:
+    """Rename into place; a folder cannot be replaced in one move, so the old one steps aside first."""
+    old = out.with_name(f".{out.name}.{uuid4().hex}.old")
+    if out.exists():
+        out.rename(old)
+    new.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _release(package: str) -> str:
+    """A package's version without the build (``2.13.0+cpu`` is ``2.13.0``)."""
+    return version(package).split("+")[0]
+
+
+def _dotted(target: Any) -> str:  # noqa: ANN401  a class or a function
+    return f"{target.__module__}.{target.__qualname__}"

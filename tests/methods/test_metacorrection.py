@@ -1,0 +1,189 @@
+"""MetaCorrection's step: the actual update by hand, what the matrices do, and a noise it has to find."""
+
+from copy import deepcopy
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prostate_uda.data.batch import Batch
+from prostate_uda.errors import SettingsError
+from prostate_uda.maths.losses import IGNORE
+from prostate_uda.maths.noise import descend, start
+from prostate_uda.methods import MetaCorrection, Optimization, State
+from prostate_uda.networks import DeepLab, Levels
+
+RATE, WEIGHTS = 0.05, (0.3, 1.0)
+SGD = Optimization(algorithm="sgd", learning_rate=RATE, power=0.0)
+
+
+def tiny() -> DeepLab:
+    net = DeepLab(
+        in_channels=1,
+        num_classes=3,
+        depth=18,
+        widths=(4, 4, 4, 4),
+        dilations=(1, 2),
+        generator=torch.Generator().manual_seed(0),
+    ).double()
+    for parameter in net.head_parameters():
+        nn.init.normal_(parameter, 0.0, 0.3, generator=torch.Generator().manual_seed(1))
+    return net
+
+
+def batch(seed: int) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    label = torch.randint(3, (2, 32, 32), generator=rng)
+    label[torch.rand(label.shape, generator=rng) < 0.2] = IGNORE
+    return Batch(image=torch.randn(2, 1, 32, 32, generator=rng, dtype=torch.float64), label=label)
+
+
+def prepared(method: MetaCorrection, optimization: Optimization = SGD) -> State:
+    """A state in float64: NTMs are made in float32, as a network's parameters usually are."""
+    state = method.prepare(tiny(), optimization)
+    state.tensors["ntm"] = state.tensors["ntm"].double()
+    return state
+
+
+@pytest.mark.parametrize("wrong", [{"ntm_mode": "reference"}, {"epsilon": 0.0}, {"epsilon": 1.0}, {"epsilon": -0.1}])
+def test_impossible_settings_are_our_error(wrong: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match="allowed"):
+        MetaCorrection(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_network_has_to_say_its_classes() -> None:
+    with pytest.raises(SettingsError, match="num_classes"):
+        MetaCorrection().prepare(nn.Conv2d(1, 3, 1), Optimization())
+
+
+@pytest.mark.parametrize("mode", ["per-step", "learned"])
+def test_the_matrices_begin_at_the_start(mode: str) -> None:
+    state = MetaCorrection(ntm_mode=mode, epsilon=0.1).prepare(tiny(), Optimization())  # type: ignore[arg-type]
+    torch.testing.assert_close(state.tensors["ntm"], torch.stack([start(3, 0.1)] * 2))
+    assert set(state.tensors) == ({"ntm", "ntm_logits"} if mode == "learned" else {"ntm"})
+    if mode == "learned":
+        torch.testing.assert_close(state.tensors["ntm_logits"].detach().softmax(-1), state.tensors["ntm"])
+
+
+def test_the_actual_step_moves_the_weights_by_the_expected_amounts() -> None:
+    method = MetaCorrection(level_weights=WEIGHTS, virtual_rate=0.5, ntm_rate=0.2, epsilon=0.1)
+    source, target, state = batch(1), batch(2), prepared(method)
+    slopes = method.hypergradient(state, source.image, source.label, target).gradients
+    moved = [descend(start(3, 0.1, torch.float32).double(), slope, 0.2) for slope in slopes]
+
+    copy = deepcopy(state.network)
+    on_source = [functional.cross_entropy(z, source.label, ignore_index=IGNORE) for z in copy(source.image).logits]
+    on_target = []
+    for logits, transition in zip(copy(target.image).logits, moved, strict=True):
+        q = (logits.softmax(dim=1)[:, :, None] * transition[None, :, :, None, None]).sum(dim=1)
+        on_target.append(functional.nll_loss(q.log(), target.label, ignore_index=IGNORE))
+    parts = [0.3 * on_source[0] + on_source[1], 0.3 * on_target[0] + on_target[1]]
+    gradients = torch.autograd.grad(parts[0] + parts[1], list(copy.parameters()))
+    expected = [value.detach() - RATE * slope for value, slope in zip(copy.parameters(), gradients, strict=True)]
+
+    before = [value.detach().clone() for value in state.network.parameters()]
+    named = method.step(state, source, target)
+    after = [value.detach() for value in state.network.parameters()]
+    torch.testing.assert_close(after, expected)
+    assert all(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    torch.testing.assert_close(torch.stack([named["source"], named["target"]]), torch.stack(parts).detach())
+    torch.testing.assert_close(named["ntm_diagonal"], moved[-1].diagonal().mean())
+    torch.testing.assert_close(named["meta_share"], (source.label != IGNORE).float().mean())
+
+
+def test_batch_norm_follows_the_target_alone() -> None:
+    source, target, state = batch(1), batch(2), prepared(MetaCorrection())
+    alone = deepcopy(state.network)
+    alone(target.image)
+    MetaCorrection().step(state, source, target)
+    torch.testing.assert_close(dict(state.network.named_buffers()), dict(alone.named_buffers()), rtol=0, atol=0)
+
+
+def test_adam_moves_the_learned_logits_along_the_slope() -> None:
+    # T = softmax(V): ∂L/∂V_jk = T_jk (G_jk - Σ_m T_jm G_jm); Adam's first step is γ times the sign of it
+    method = MetaCorrection(ntm_mode="learned", virtual_rate=0.5, learned_rate=0.02, epsilon=0.1)
+    source, target, state = batch(1), batch(2), prepared(method)
+    first = state.tensors["ntm"].clone()
+    slopes = torch.stack(method.hypergradient(state, source.image, source.label, target).gradients)
+    in_logits = first * (slopes - (first * slopes).sum(dim=-1, keepdim=True))
+    method.step(state, source, target)
+    expected = (first.log() - 0.02 * in_logits.sign()).softmax(dim=-1)
+    torch.testing.assert_close(state.tensors["ntm"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_learned_matrix_persists_and_is_in_the_state() -> None:
+    method = MetaCorrection(ntm_mode="learned", virtual_rate=0.5)
+    state = prepared(method)
+    seen = [state.tensors["ntm"].clone()]
+    for step in range(3):
+        method.step(state, batch(step), batch(10 + step))
+        seen.append(state.tensors["ntm"].clone())
+    moves = [float((later - earlier).abs().max()) for earlier, later in pairwise(seen)]
+    assert all(move > 1e-4 for move in moves)
+    torch.testing.assert_close(state.state_dict()["tensors"]["ntm"], seen[-1], rtol=0, atol=0)
+    torch.testing.assert_close(seen[-1].sum(dim=-1), torch.ones(2, 3, dtype=torch.float64))
+    torch.testing.assert_close(state.tensors["ntm_logits"].detach().double().softmax(-1), seen[-1], rtol=0, atol=1e-6)
+
+
+def test_per_step_starts_anew_every_step() -> None:
+    method = MetaCorrection(virtual_rate=0.5, epsilon=0.1)
+    still = Optimization(algorithm="sgd", learning_rate=1e-30)  # the network stays, so steps could differ by T alone
+    state = prepared(method, still)
+    diagonals = [method.step(state, batch(1), batch(2))["ntm_diagonal"] for _ in range(3)]
+    assert float(diagonals[0]) != pytest.approx(0.9, abs=1e-3)  # it did move
+    torch.testing.assert_close(diagonals[1:], diagonals[:1] * 2, rtol=0, atol=0)
+    torch.testing.assert_close(state.tensors["ntm"], start(3, 0.1).double().repeat(2, 1, 1), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("mode", ["per-step", "learned"])
+def test_a_level_of_weight_zero_keeps_its_start(mode: str) -> None:
+    method = MetaCorrection(level_weights=(0.0, 1.0), ntm_mode=mode, virtual_rate=0.5)  # type: ignore[arg-type]
+    state = prepared(method)
+    first = state.tensors["ntm"].clone()
+    slopes = method.hypergradient(state, batch(1).image, batch(1).label, batch(2)).gradients
+    moved = method.move_transitions(state, slopes)
+    torch.testing.assert_close(moved[0], first[0])
+    assert float((moved[1] - first[1]).abs().max()) > 1e-3
+
+
+CENTRES = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+NOISE = torch.tensor([[0.9, 0.1, 0.0], [0.3, 0.6, 0.1], [0.05, 0.25, 0.7]])
+
+
+class LinearSoftmax(nn.Module):
+    """A pixel's class from its two values."""
+
+    num_classes = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classify = nn.Conv2d(2, 3, kernel_size=1)
+        nn.init.zeros_(self.classify.weight)
+        nn.init.zeros_(self.classify.bias)  # type: ignore[arg-type]
+
+    def forward(self, image: Tensor) -> Levels:
+        return Levels(logits=(self.classify(image),), features=(image,))
+
+
+def separable(rng: torch.Generator, noise: Tensor) -> Batch:
+    """Three clouds; every label redrawn from its row of the noise."""
+    clean = torch.randint(3, (2, 24, 24), generator=rng)
+    image = CENTRES[clean].movedim(-1, 1) + 0.5 * torch.randn(2, 2, 24, 24, generator=rng)
+    noisy = torch.multinomial(noise[clean.flatten()], 1, generator=rng).view_as(clean)
+    return Batch(image=image, label=noisy)
+
+
+@pytest.mark.parametrize("noise", [NOISE, torch.eye(3)], ids=["known noise", "no noise"])
+def test_a_known_noise_is_found(noise: Tensor) -> None:
+    rng = torch.Generator().manual_seed(0)
+    method = MetaCorrection(level_weights=(1.0,), ntm_mode="learned", virtual_rate=1.0, learned_rate=0.03, epsilon=0.1)
+    state = method.prepare(LinearSoftmax(), Optimization(learning_rate=0.05, power=0.0))
+    before = float((start(3, 0.1) - noise).abs().mean())
+    for _ in range(150):
+        method.step(state, separable(rng, torch.eye(3)), separable(rng, noise))
+    found = float((state.tensors["ntm"][0] - noise).abs().mean())
+    assert found < before / 2
+    if noise is NOISE:
+        assert found < float((torch.eye(3) - noise).abs().mean()) / 3

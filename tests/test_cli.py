@@ -1,0 +1,83 @@
+"""The command: exit codes, one line per mistake, and JSON that others read."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prostate_uda.cli import _options
+from prostate_uda.data.domains import DOMAINS
+from prostate_uda.errors import SettingsError
+from prostate_uda.methods import METHODS
+from prostate_uda.networks import NETWORKS
+from prostate_uda.transforms import NORMALIZATIONS
+
+
+def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "80"}
+    if cache is not None:
+        environment["PROSTATE_UDA_CACHE"] = str(cache)
+    command = [sys.executable, "-m", "prostate_uda", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    return line
+
+
+def test_info_json_lists_every_registry() -> None:
+    done = run("info", "--json")
+    content = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert content["methods"] == list(METHODS)
+    assert content["domains"] == list(DOMAINS)
+    assert content["networks"] == list(NETWORKS)
+    assert content["normalizations"] == list(NORMALIZATIONS)
+    assert {"version", "device"} <= content.keys()
+
+
+def test_an_unknown_domain_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    line = complaint(run("adapt", "--source", "nowhere", "--out", str(out)))
+    assert "unknown domain 'nowhere'" in line
+    assert "phantom-3t" in line
+    assert not out.exists()
+
+
+def test_a_domain_without_its_folder_says_which_flag(tmp_path: Path) -> None:
+    line = complaint(run("adapt", "--source", "decathlon", "--out", str(tmp_path / "run")))
+    assert "--source-root" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_truncated_nifti_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    made = run("phantom", "make", "phantom-3t", "--out", str(tmp_path / "data"), "--train", "2", "--test", "1")
+    assert made.returncode == 0, made.stderr
+    victim = sorted((tmp_path / "data" / "imagesTr").glob("*.nii.gz"))[0]
+    victim.write_bytes(victim.read_bytes()[:3000])
+    flags = ("--source-root", str(tmp_path / "data"), "--phantom-train", "2", "--phantom-test", "1")
+    line = complaint(run("adapt", *flags, "--out", str(tmp_path / "run"), cache=cache))
+    assert str(victim) in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_the_method_does_not_have() -> None:
+    assert "no option 'epsilom'" in complaint(run("adapt", "--set", "epsilom=1", "--out", "/nonexistent/x"))
+
+
+def test_infer_without_a_bundle(tmp_path: Path) -> None:
+    line = complaint(run("infer", str(tmp_path), "--bundle", str(tmp_path), "--out", str(tmp_path / "o")))
+    assert "no bundle" in line
+
+
+def test_options_are_read_as_numbers_words_and_tuples() -> None:
+    assert _options(["a=1", "b=learned", "c=[0.5,1]"]) == {"a": 1, "b": "learned", "c": (0.5, 1)}
+    with pytest.raises(SettingsError, match="name=value"):
+        _options(["a"])
