@@ -43,9 +43,10 @@ def main() -> None:
         first = None
         for method in methods:
             folder = arguments.runs / f"{method}-{seed}"
-            settings = AdaptSettings(**common, method=method, seed=seed, source_checkpoint=first)
+            settings = AdaptSettings(**common, method=method, seed=seed, start_from=first)
             results = one(settings, folder)
-            first = first or folder / "checkpoints" / "source.pt"
+            if first is None or not (first / "checkpoints" / "predictor.pt").exists():
+                first = folder
             rows.setdefault(method, []).append(results["adapted"])
             if method == methods[0]:
                 rows.setdefault("source-only", []).append(results["source_only"])

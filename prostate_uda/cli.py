@@ -65,7 +65,7 @@ def adapt(
     adapt_rate: Annotated[float, typer.Option(help="Of the rounds and the predictor.")] = 5e-4,
     head_factor: Annotated[float, typer.Option(help="The heads' rate over the backbone's.")] = 1.0,
     pseudo_threshold: Annotated[float, typer.Option(help="Ignore less confident pseudo-labels.")] = 0.0,
-    source_checkpoint: Annotated[Path | None, typer.Option(help="source.pt of an earlier run.")] = None,
+    start_from: Annotated[Path | None, typer.Option(help="Run whose source network to use again.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 50,

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from prostate_uda.errors import CheckpointError
 
@@ -45,18 +44,3 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
             f"{path} has checkpoint format {found}, this version reads {FORMAT}; upgrade prostate-uda"
         )
     return dict(content)
-
-
-def load_network(path: Path, network: nn.Module) -> None:
-    """Give a network the weights that a stage ended with.
-
-    Raises:
-        CheckpointError: no checkpoint of a stage, or of another network.
-    """
-    content = load(path, next(network.parameters()).device)
-    try:
-        network.load_state_dict(content["state"]["network"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} holds no weights of this network; give the same --network and --depth"
-        ) from error

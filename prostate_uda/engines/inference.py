@@ -55,7 +55,5 @@ class SliceStackInferer(Inferer):  # type: ignore[misc]  # MONAI ships no types
     def _volume(self, volume: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
         slices = volume.permute(2, 1, 0).contiguous()
         neighbours = adjacent_slices(torch.arange(len(slices)), self.depth, 0, len(slices) - 1)
-        logits = [
-            network(slices[index], *args, **kwargs) for index in torch.split(neighbours, self.batch_size)
-        ]
+        logits = [network(slices[index], *args, **kwargs) for index in torch.split(neighbours, self.batch_size)]
         return torch.cat(logits).permute(1, 3, 2, 0)

@@ -45,14 +45,12 @@ class Workplace:
         device: Where tensors live.
         progress: Who is told.
         checkpoint_every: Steps.
-        resume: Take up what an earlier process left.
     """
 
     folder: Path
     device: torch.device
     progress: Progress
     checkpoint_every: int
-    resume: bool
 
     def checkpoint(self, stage: str) -> Path:
         """The file with the stage's state."""
@@ -104,7 +102,7 @@ def train(
     """
     state = stage.method.prepare(network, stage.optimization, seed=stage.seed, domain_predictor=domain_predictor)
     path, total = place.checkpoint(stage.name), stage.optimization.total_steps
-    if place.resume and path.exists():
+    if path.exists():
         state.load_state_dict(checkpoints.load(path, place.device)["state"])
     if state.step >= total:
         place.progress.note(f"{stage.title}: already done")

@@ -28,7 +28,7 @@ from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, l
 from prostate_uda.recipes.bundle_folder import network_config, preprocessing_config, write_bundle
 from prostate_uda.recipes.judging import judge_run
 from prostate_uda.recipes.record import Record
-from prostate_uda.recipes.settings import AdaptSettings, pick_device
+from prostate_uda.recipes.settings import FREE, OWN, AdaptSettings, pick_device
 from prostate_uda.recipes.world import World, open_world
 from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
 
@@ -102,9 +102,9 @@ def adapt(
     bench_pre = preprocessing(settings.grid, NORMALIZATIONS[settings.normalize]())
     world = open_world(settings, bench_pre, progress)
     record = _open_record(settings, out, world, resume)
-    place = Workplace(
-        folder=out, device=device, progress=progress, checkpoint_every=settings.checkpoint_every, resume=resume
-    )
+    place = Workplace(folder=out, device=device, progress=progress, checkpoint_every=settings.checkpoint_every)
+    if settings.start_from is not None:
+        _start_from(settings.start_from, place)
     bench = Bench(settings, place, world, bench_pre)
     with record.timed("source_training"):
         source_only = train_source(bench)
@@ -144,8 +144,10 @@ def _check_out(out: Path, resume: bool) -> None:
 
 
 def _open_record(settings: AdaptSettings, out: Path, world: World, resume: bool) -> Record:
+    if settings.start_from is not None:
+        Record.made_with(settings.start_from / "run.json", settings.record(), OWN | FREE)
     if resume:
-        return Record.resume(out / "run.json", settings.record())
+        return Record.made_with(out / "run.json", settings.record(), FREE)
     out.mkdir(parents=True, exist_ok=True)
     return Record.begin(
         out / "run.json",
@@ -155,6 +157,14 @@ def _open_record(settings: AdaptSettings, out: Path, world: World, resume: bool)
         cases=world.case_ids(),
         hashes=world.hashes(),
     )
+
+
+def _start_from(earlier: Path, place: Workplace) -> None:
+    """Bring over what an earlier run has of the stages before the rounds."""
+    for stage in ("source", "predictor"):
+        theirs, ours = earlier / "checkpoints" / f"{stage}.pt", place.checkpoint(stage)
+        if theirs.exists() and not ours.exists():
+            checkpoints.save(ours, checkpoints.load(theirs))
 
 
 def new_network(settings: AdaptSettings, device: torch.device) -> nn.Module:
@@ -167,12 +177,9 @@ def new_network(settings: AdaptSettings, device: torch.device) -> nn.Module:
 
 
 def train_source(bench: Bench) -> nn.Module:
-    """The network after supervised training on the source, or as an earlier run's source training left it."""
+    """The network after supervised training on the source."""
     settings = bench.settings
     network = new_network(settings, bench.place.device)
-    if settings.source_checkpoint is not None:
-        checkpoints.load_network(settings.source_checkpoint, network)
-        return network
     stage = bench.stage("source", "source training", SourceOnly(), settings.learning_rate, settings.source_steps)
     train(stage, network, Pairs(bench.stream("source", bench.world.source), None), bench.place)
     return network

@@ -5,7 +5,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +14,6 @@ from typing import Any
 from prostate_uda.errors import CheckpointError, SettingsError
 
 PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "scikit-image")
-FREE = frozenset({"device", "checkpoint_every"})
-"""Settings that may differ between a run and its resumption."""
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -88,20 +86,19 @@ class Record:
         return record
 
     @classmethod
-    def resume(cls, path: Path, settings: Mapping[str, Any]) -> "Record":
-        """A run that was interrupted.
+    def made_with(cls, path: Path, settings: Mapping[str, Any], free: Collection[str]) -> "Record":
+        """An earlier run, made with the same settings but for the free ones.
 
         Raises:
-            SettingsError: it was begun with other settings.
+            CheckpointError: there is none.
+            SettingsError: another setting differs.
         """
         record = cls(path, read_json(path))
         before, now = record.content.get("settings", {}), _clean(settings)
-        changed = sorted(key for key in now if key not in FREE and before.get(key) != now[key])
+        changed = sorted(key for key in now if key not in free and before.get(key) != now[key])
         if changed:
             told = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed)
-            raise SettingsError(
-                f"{path} was begun with other settings ({told}); resume with the same, or give another --out"
-            )
+            raise SettingsError(f"{path} has other settings ({told}); give the same, or another folder")
         return record
 
     def save(self, **changes: Any) -> None:  # noqa: ANN401  JSON is any

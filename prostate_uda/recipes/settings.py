@@ -14,6 +14,10 @@ from prostate_uda.methods import METHODS, Method, build_method
 from prostate_uda.networks import NETWORKS
 from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
 
+OWN = frozenset({"method", "options", "steps", "rounds", "pseudo_threshold", "target_labels", "start_from"})
+"""Settings that concern the rounds alone, not what comes before them."""
+FREE = frozenset({"device", "checkpoint_every"})
+"""Settings that decide nothing: they may differ between a run and its resumption."""
 PHANTOM_GRID = WorkingGrid(spacing_mm=1.5, size=96)
 SCAN_GRID = WorkingGrid(spacing_mm=0.8, size=192)
 
@@ -48,7 +52,8 @@ class AdaptSettings:
         adapt_rate: Of the rounds and the domain predictor.
         head_factor: The heads' rate over the backbone's.
         pseudo_threshold: Pseudo-labels less confident than this are ignored.
-        source_checkpoint: ``checkpoints/source.pt`` of an earlier run, in place of source training.
+        start_from: Folder of an earlier run whose source network, and domain predictor where it has one, are used
+            again; it must have been made with the same settings but for those in :data:`OWN`.
         seed: Of everything that is random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         checkpoint_every: Steps between checkpoints.
@@ -82,7 +87,7 @@ class AdaptSettings:
     adapt_rate: float = 5e-4
     head_factor: float = 1.0
     pseudo_threshold: float = 0.0
-    source_checkpoint: Path | None = None
+    start_from: Path | None = None
     seed: int = 0
     device: str = "auto"
     checkpoint_every: int = 50

@@ -195,16 +195,14 @@ def test_resuming_with_other_settings_is_refused(finished: Path) -> None:
 
 @pytest.mark.parametrize("method", ["self-training", "dmlc", "adaptsegnet"])
 def test_every_method_runs_end_to_end_from_an_earlier_source_model(finished: Path, tmp_path: Path, method: str) -> None:
-    source = finished / "checkpoints" / "source.pt"
-    record = adapt(AdaptSettings(**TINY, method=method, source_checkpoint=source), tmp_path / "run")
+    record = adapt(AdaptSettings(**TINY, method=method, start_from=finished), tmp_path / "run")
     assert record["status"] == "done"
     earlier = json.loads((finished / "run.json").read_text())["results"]["source_only"]
     assert record["results"]["source_only"] == earlier
 
 
 def test_two_rounds_label_anew_and_a_threshold_ignores(finished: Path, tmp_path: Path) -> None:
-    source = finished / "checkpoints" / "source.pt"
-    settings = AdaptSettings(**TINY, rounds=2, depth=1, pseudo_threshold=0.95, source_checkpoint=source)
+    settings = AdaptSettings(**TINY, rounds=2, pseudo_threshold=0.95, start_from=finished)
     adapt(settings, tmp_path / "run")
     for number in (1, 2):
         files = sorted((tmp_path / "run" / "pseudo_labels" / f"round_{number}").glob("*.nii.gz"))
@@ -212,6 +210,11 @@ def test_two_rounds_label_anew_and_a_threshold_ignores(finished: Path, tmp_path:
         values = {int(value) for file in files for value in np.unique(np.asarray(nibabel.load(file).dataobj))}
         assert 255 in values
         assert values <= {0, 1, 2, 255}
+
+
+def test_starting_from_a_run_with_another_source_training_is_refused(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="source_steps was 6 and is 7"):
+        adapt(AdaptSettings(**{**TINY, "source_steps": 7}, start_from=finished), tmp_path / "run")
 
 
 def test_adaptation_in_three_slices(tmp_path: Path) -> None:

@@ -145,6 +145,8 @@ def split_cases(
     if not 0 < holdout < 1:
         raise SettingsError(f"a holdout of {holdout}; a share between 0 and 1 is needed, such as 0.2")
     ordered = sorted(cases, key=lambda case: case.id)
+    if not ordered:
+        raise DataError(f"no case to split; give a folder with scans with --{role}-root")
     _check_unique(ordered)
     declared = tuple(case for case in ordered if case.id in declared_test and case.label is not None)
     if role == "source":

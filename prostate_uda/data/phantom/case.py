@@ -66,10 +66,9 @@ def make_case(protocol: Protocol, *, seed: int, index: int, size: Size) -> Phant
     coil = draw_coil(for_acquisition, protocol, anatomy.balloon)
     ghosts = draw_ghosts(for_acquisition, protocol, matrix.pixels)
     sigma = float(tissue_signals(protocol)[Tissue.PERIPHERAL]) / protocol.snr
-    placed = place(anatomy.surroundings, scan.index_to_body)
-    (hull,) = place((gland_hull(anatomy.gland),), scan.index_to_body)
+    hull, *placed = place((gland_hull(anatomy.gland), *anatomy.surroundings), scan.index_to_body)
     image = np.empty((matrix.pixels, matrix.pixels, matrix.slices), dtype=np.float32)
-    label = np.empty(image.shape, dtype=np.uint8)
+    label = np.empty_like(image, dtype=np.uint8)
     zones = np.zeros(3, dtype=np.int64)
     for k in range(matrix.slices):
         slab = make_slab(anatomy, scan.index_to_body, matrix, k, LAYERS[size])
@@ -82,9 +81,8 @@ def make_case(protocol: Protocol, *, seed: int, index: int, size: Size) -> Phant
         zones += np.bincount(slab.zone.ravel(), minlength=3)
     scale = float(for_acquisition.uniform(700, 2200))
     sample_ml = matrix.pixel_mm**2 * matrix.slice_mm / 1000 / (IN_PLANE**2 * LAYERS[size])
-    facts = _facts(protocol, anatomy, scan, matrix, [float(count) * sample_ml for count in zones[1:]]) | {
-        "noise_sigma": sigma * scale
-    }
+    facts = _facts(protocol, anatomy, scan, matrix, [float(n) * sample_ml for n in zones[1:]])
+    facts["noise_sigma"] = sigma * scale
     moved, affine = reorient((np.rint(image * np.float32(scale)), label), scan.affine, scan.orientation)
     return PhantomCase(moved[0].astype(np.float32), moved[1].astype(np.uint8), affine, facts)
 

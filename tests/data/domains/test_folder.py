@@ -118,7 +118,7 @@ def test_a_single_series_is_one_case(tmp_path):
 def test_one_patients_study_is_not_many_patients(tmp_path):
     for name in ("t2_tra", "t2_sag"):
         dicom(tmp_path / name, "1.2.1")
-    with pytest.raises(DataError, match="t2_sag and t2_tra .* series of one study"):
+    with pytest.raises(DataError, match=r"t2_sag and t2_tra .* series of one study"):
         found(tmp_path)
 
 

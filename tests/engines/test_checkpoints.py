@@ -1,0 +1,81 @@
+"""Checkpoint files: data and nothing else, whole or not at all, and a message for everything that is neither."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from prostate_uda.engines.checkpoints import FORMAT, load, save
+from prostate_uda.errors import CheckpointError
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    content = {"state": {"w": torch.arange(3.0), "step": 7, "nested": {"name": "x", "rates": [0.1, None]}}}
+    path = tmp_path / "a" / "new" / "folder" / "state.pt"
+    save(path, content)
+    found = load(path)
+    assert found["format"] == FORMAT
+    assert torch.equal(found["state"].pop("w"), torch.arange(3.0))
+    assert found["state"] == {"step": 7, "nested": {"name": "x", "rates": [0.1, None]}}
+    assert [file.name for file in path.parent.iterdir()] == ["state.pt"]
+
+
+class Killed(Exception):
+    """The process ends while it writes."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise self
+
+
+def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    save(path, {"step": 1})
+    with pytest.raises(Killed):
+        save(path, {"step": 2, "bomb": Killed()})
+    assert load(path)["step"] == 1
+    save(path, {"step": 3})  # what the other one left in the folder is in nobody's way
+    assert load(path)["step"] == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+
+
+class Payload:
+    """Something that a pickle could run."""
+
+    ran = False
+
+    def __setstate__(self, state: object) -> None:
+        Payload.ran = True
+
+
+def test_nothing_but_data_is_unpickled(tmp_path: Path) -> None:
+    evil = Payload()
+    evil.x = 1  # type: ignore[attr-defined]
+    torch.save({"format": FORMAT, "evil": evil}, tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        load(tmp_path / "evil.pt")
+    assert not Payload.ran
+
+
+def test_a_missing_file_is_our_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint at .*missing.pt"):
+        load(tmp_path / "missing.pt")
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut"])
+def test_a_damaged_file_is_our_error(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    save(path, {"w": torch.zeros(1000)})
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "text": b"not a checkpoint", "cut": whole[: len(whole) // 2]}[damage])
+    with pytest.raises(CheckpointError, match="not a readable checkpoint") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [{"format": 0}, {"format": FORMAT + 1}, {"w": 1}, [1, 2], torch.zeros(2)])
+def test_another_format_is_our_error(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=f"this version reads {FORMAT}"):
+        load(tmp_path / "other.pt")
