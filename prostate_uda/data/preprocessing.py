@@ -5,6 +5,7 @@ spacing for all scans; slices stay where they were acquired.
 """
 
 from collections.abc import Hashable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from monai.transforms.transform import MapTransform, Transform
 from torch import Tensor
 
 from prostate_uda.data.volumes import Volume, check_same_grid, read_image, read_label
-from prostate_uda.errors import SettingsError
+from prostate_uda.errors import ProstateUDAError, SettingsError
 
 IMAGE, LABEL, LABEL_VALUES = "image", "label", "label_values"
 STRIDE = 8
@@ -89,6 +90,23 @@ def _meta_tensor(volume: Volume) -> MetaTensor:
     return MetaTensor(torch.from_numpy(volume.array)[None].float(), affine=affine, meta=meta)
 
 
+class Preprocessing(Compose):  # type: ignore[misc]  # MONAI ships no types
+    """A Compose that lets our own errors through; MONAI's hides what is wrong with a file in a RuntimeError."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  MONAI's contract
+        """As MONAI's.
+
+        Raises:
+            ProstateUDAError: What a transform of ours found wrong.
+        """
+        try:
+            return super().__call__(*args, **kwargs)
+        except RuntimeError as error:
+            if isinstance(error.__cause__, ProstateUDAError):
+                raise error.__cause__ from None
+            raise
+
+
 def preprocessing(grid: WorkingGrid, normalize: Transform, *, channel: int = 0) -> Compose:
     """From paths to the working grid: ``{"image": path, "label": path}`` to ``(1, size, size, slices)`` each.
 
@@ -102,7 +120,7 @@ def preprocessing(grid: WorkingGrid, normalize: Transform, *, channel: int = 0) 
     """
     both = {"keys": (IMAGE, LABEL), "allow_missing_keys": True}
     pixdim = (grid.spacing_mm, grid.spacing_mm, -1.0)
-    return Compose(
+    return Preprocessing(
         [
             LoadVolumed(channel),
             Orientationd(**both, axcodes="LPS", labels=None),
@@ -127,7 +145,7 @@ def to_native(probabilities: Tensor, transform: Compose, data: Mapping[Hashable,
         ``(C, X, Y, Z)``.
     """
     image = data[IMAGE]
-    moved = MetaTensor(probabilities, affine=image.affine, applied_operations=list(image.applied_operations))
+    moved = MetaTensor(probabilities, affine=image.affine, applied_operations=deepcopy(image.applied_operations))
     with allow_missing_keys_mode(transform):
         native = transform.inverse({IMAGE: moved})[IMAGE]
     plain: Tensor = native.as_tensor()

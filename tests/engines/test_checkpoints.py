@@ -20,7 +20,7 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["state.pt"]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The process ends while it writes."""
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -30,8 +30,8 @@ class Killed(Exception):
 def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     save(path, {"step": 1})
-    with pytest.raises(Killed):
-        save(path, {"step": 2, "bomb": Killed()})
+    with pytest.raises(KilledError):
+        save(path, {"step": 2, "bomb": KilledError()})
     assert load(path)["step"] == 1
     save(path, {"step": 3})  # what the other one left in the folder is in nobody's way
     assert load(path)["step"] == 3
@@ -57,7 +57,7 @@ def test_nothing_but_data_is_unpickled(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_our_error(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no checkpoint at .*missing.pt"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*missing\.pt"):
         load(tmp_path / "missing.pt")
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         load(tmp_path)

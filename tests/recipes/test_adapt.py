@@ -139,14 +139,17 @@ class InterruptsAt:
         pass
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     ("title", "step"),
     [
-        ("source training", 3),
+        pytest.param("source training", 3, marks=SLOW),
         ("domain predictor", 3),
-        ("round 1: pseudo", 2),
+        pytest.param("round 1: pseudo", 2, marks=SLOW),
         ("round 1: metacorr", 3),
-        ("evaluation", 1),
+        pytest.param("evaluation", 1, marks=SLOW),
     ],
 )
 def test_an_interrupted_run_resumes_to_the_same_bits(finished: Path, tmp_path: Path, title: str, step: int) -> None:
@@ -202,7 +205,7 @@ def test_every_method_runs_end_to_end_from_an_earlier_source_model(finished: Pat
 
 
 def test_two_rounds_label_anew_and_a_threshold_ignores(finished: Path, tmp_path: Path) -> None:
-    settings = AdaptSettings(**TINY, rounds=2, pseudo_threshold=0.95, start_from=finished)
+    settings = AdaptSettings(**TINY, rounds=2, pseudo_threshold=0.9999, start_from=finished)
     adapt(settings, tmp_path / "run")
     for number in (1, 2):
         files = sorted((tmp_path / "run" / "pseudo_labels" / f"round_{number}").glob("*.nii.gz"))

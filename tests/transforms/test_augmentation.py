@@ -64,6 +64,6 @@ def test_the_flip_is_from_left_to_right(sample):
     flip = next(step for step in AUGMENTATIONS["plain"]().transforms if type(step).__name__ == "RandFlipd")
     flip.prob = 1.0
     out = flip({key: value.clone() for key, value in sample.items()})
-    assert LEFT_RIGHT == sample["image"].ndim - 2
+    assert sample["image"].ndim - 2 == LEFT_RIGHT
     assert torch.equal(torch.as_tensor(out["image"]), sample["image"].flip(-1))
     assert torch.equal(torch.as_tensor(out["label"]), sample["label"].flip(-1))
