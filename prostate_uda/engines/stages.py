@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 from ignite.engine import Engine, Events
@@ -14,6 +14,7 @@ from prostate_uda.data.slices import BatchStream
 from prostate_uda.engines import checkpoints
 from prostate_uda.engines.observers import Progress, Task
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair
+from prostate_uda.errors import CheckpointError
 from prostate_uda.methods.base import Method, Optimization, State
 
 
@@ -103,7 +104,7 @@ def train(
     state = stage.method.prepare(network, stage.optimization, seed=stage.seed, domain_predictor=domain_predictor)
     path, total = place.checkpoint(stage.name), stage.optimization.total_steps
     if path.exists():
-        state.load_state_dict(checkpoints.load(path, place.device)["state"])
+        state.load_state_dict(_saved(path, stage, place.device))
     if state.step >= total:
         place.progress.note(f"{stage.title}: already done")
         return state
@@ -120,17 +121,31 @@ def train(
         decollate=False,
     )
     with place.progress.task(stage.title, total, state.step) as task, log.open("a", encoding="utf-8") as lines:
-        _Watch(state, task, lines, path, place.checkpoint_every).attach(trainer)
+        _Watch(stage, state, task, lines, place).attach(trainer)
         trainer.run()
-    checkpoints.save(path, {"state": state.state_dict(), "stage": stage.name})
+    _save(path, stage, state)
     return state
+
+
+def _save(path: Path, stage: Stage, state: State) -> None:
+    checkpoints.save(path, {"state": state.state_dict(), "stage": stage.name, "method": repr(stage.method)})
+
+
+def _saved(path: Path, stage: Stage, device: torch.device) -> dict[str, Any]:
+    """The state in a checkpoint of this stage; two methods' states may look alike, so the method is compared."""
+    content = checkpoints.load(path, device)
+    if content.get("method") != repr(stage.method):
+        raise CheckpointError(
+            f"{path} was written by {content.get('method')}, this is {stage.method!r}; resume with the same method"
+        )
+    return dict(content["state"])
 
 
 class _Watch:
     """After each step: a line in the log, the bar, and now and then a checkpoint."""
 
-    def __init__(self, state: State, task: Task, lines: TextIO, path: Path, every: int) -> None:
-        self.state, self.task, self.lines, self.path, self.every = state, task, lines, path, every
+    def __init__(self, stage: Stage, state: State, task: Task, lines: TextIO, place: Workplace) -> None:
+        self.stage, self.state, self.task, self.lines, self.place = stage, state, task, lines, place
 
     def attach(self, trainer: Engine) -> None:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self)
@@ -139,9 +154,9 @@ class _Watch:
         values = {name: float(value) for name, value in engine.state.output.items() if value.ndim == 0}
         self.lines.write(json.dumps({"step": self.state.step, **values}) + "\n")
         self.task.advance(1, values)
-        if self.state.step % self.every == 0:
+        if self.state.step % self.place.checkpoint_every == 0:
             self.lines.flush()
-            checkpoints.save(self.path, {"state": self.state.state_dict(), "stage": self.path.stem})
+            _save(self.place.checkpoint(self.stage.name), self.stage, self.state)
 
 
 def _truncate(log: Path, step: int) -> None:

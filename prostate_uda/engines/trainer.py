@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
+from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
 from prostate_uda.data.batch import Batch
-from prostate_uda.errors import ProstateUDAError, ShapeError
+from prostate_uda.errors import ProstateUDAError, SettingsError, ShapeError
+from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods.base import Method, State
 
 
@@ -49,14 +51,19 @@ class PairedLoader:
 
 def _endless(loader: Iterable[Any]) -> Iterator[Any]:
     while True:
-        yield from loader
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise SettingsError("a loader without a batch; give one that can be run through again and again")
 
 
 def as_batch(batch: Batch | Mapping[str, Tensor], device: torch.device) -> Batch:
     """A :class:`Batch` on the device, from one or from a MONAI dictionary with ``image`` and ``label``.
 
     Args:
-        batch: ``image`` ``(B, k, H, W)``; ``label`` ``(B, H, W)`` or ``(B, 1, H, W)``.
+        batch: ``image`` ``(B, k, H, W)``; ``label`` ``(B, H, W)`` or ``(B, 1, H, W)``, IGNORE everywhere if absent.
         device: Where it is wanted.
 
     Raises:
@@ -64,7 +71,8 @@ def as_batch(batch: Batch | Mapping[str, Tensor], device: torch.device) -> Batch
     """
     if isinstance(batch, Batch):
         return batch.to(device)
-    image, label = torch.as_tensor(batch[CommonKeys.IMAGE]), torch.as_tensor(batch[CommonKeys.LABEL])
+    image = _plain(batch[CommonKeys.IMAGE])
+    label = _plain(batch[CommonKeys.LABEL]) if CommonKeys.LABEL in batch else _unknown(image)
     if label.ndim == 4 and label.shape[1] == 1:
         label = label[:, 0]
     if image.ndim != 4 or label.shape != (image.shape[0], *image.shape[2:]):
@@ -75,12 +83,21 @@ def as_batch(batch: Batch | Mapping[str, Tensor], device: torch.device) -> Batch
     return Batch(image=image.float(), label=label.long()).to(device)
 
 
+def _plain(value: Tensor) -> Tensor:
+    """A tensor without MONAI's metadata, whose bookkeeping slows every operation of a step."""
+    return value.as_tensor() if isinstance(value, MetaTensor) else torch.as_tensor(value)
+
+
+def _unknown(image: Tensor) -> Tensor:
+    return torch.full((image.shape[0], *image.shape[2:]), IGNORE)
+
+
 class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships no types
     """Any :class:`Method` under MONAI's trainer, so that every MONAI handler works on it.
 
-    ``engine.state.output`` holds ``image`` and ``label`` of the target batch, ``loss`` (the sum of the losses the
-    step descends on is method-dependent, so: the first one it names plus ``target`` if it has one) and every named
-    loss of the step. Handlers see the usual iteration events.
+    ``engine.state.output`` holds ``image`` and ``label`` of the target batch, every named loss of the step, and their
+    ``source`` + ``target`` as ``loss``. There is no ``pred``: a step runs several passes, so metrics belong into a
+    validator (``ValidationHandler``), not into ``key_train_metric``. Handlers see the usual iteration events.
 
     Args:
         device: Where to train.
@@ -89,7 +106,7 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
         method: What a step does.
         adaptation: Its state, from ``method.prepare``; belongs into ``CheckpointSaver``'s ``save_dict``.
         epoch_length: Needed when the loader has no length.
-        options: Of ``monai.engines.SupervisedTrainer`` (``train_handlers``, ``key_train_metric``, …).
+        options: Of ``monai.engines.SupervisedTrainer`` (``train_handlers``, …).
     """
 
     def __init__(
@@ -135,7 +152,7 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
 
     def _total(self, named: Mapping[str, Tensor]) -> Tensor:
         total = torch.stack([named[name] for name in ("source", "target") if name in named]).sum()
-        if not bool(torch.isfinite(total)):
+        if not all(bool(torch.isfinite(value)) for value in named.values()):
             values = ", ".join(f"{name} {float(value):.3g}" for name, value in named.items())
             raise TrainingError(
                 f"loss is not finite at step {self.adaptation.step} ({values}); "

@@ -67,6 +67,15 @@ class MetaCorrection(Method):
             raise SettingsError(f"NTM mode {self.ntm_mode!r}; allowed are 'per-step' and 'learned'")
         if not 0 < self.epsilon < 1:
             raise SettingsError(f"epsilon {self.epsilon}; allowed is 0 < epsilon < 1 (at T = I the slope is unbounded)")
+        if not (self.virtual_rate > 0 and self.ntm_rate >= 0 and self.learned_rate > 0):
+            raise SettingsError(
+                f"virtual_rate {self.virtual_rate}, ntm_rate {self.ntm_rate}, learned_rate {self.learned_rate}; "
+                "allowed are positive rates (ntm_rate 0 keeps the start matrix)"
+            )
+        if not (0 <= self.meta_threshold <= 1 and 0 <= self.meta_minimum <= 1):
+            raise SettingsError(
+                f"meta_threshold {self.meta_threshold}, meta_minimum {self.meta_minimum}; allowed is 0 to 1 for both"
+            )
 
     def prepare(
         self,

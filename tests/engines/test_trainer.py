@@ -16,7 +16,7 @@ from torch import Tensor
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair, PairedLoader, TrainingError, as_batch
-from prostate_uda.errors import ProstateUDAError, ShapeError
+from prostate_uda.errors import ProstateUDAError, SettingsError, ShapeError
 from prostate_uda.methods import METHODS, AdaptSegNet, Method, Optimization, SelfTraining, SourceOnly
 from prostate_uda.networks import DeepLab
 
@@ -249,3 +249,14 @@ def test_what_was_saved_before_a_loss_that_is_not_finite_is_finite(tmp_path: Pat
     saved = torch.load(file, weights_only=True)
     assert saved["step"] == 1
     assert all(bool(value.isfinite().all()) for value in saved["network"].values())
+
+
+def test_an_empty_loader_is_refused_rather_than_waited_for() -> None:
+    with pytest.raises(SettingsError, match="without a batch"):
+        next(iter(PairedLoader([], [{"image": torch.zeros(1, 1, 32, 32)}])))
+
+
+def test_a_target_without_labels_is_a_target_of_ignored_pixels() -> None:
+    batch = as_batch({"image": torch.zeros(2, 1, 32, 32)}, torch.device("cpu"))
+    assert batch.label.shape == (2, 32, 32)
+    assert (batch.label == 255).all()
