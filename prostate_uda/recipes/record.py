@@ -18,6 +18,7 @@ PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabe
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write through a temporary name; ``NaN`` becomes ``null`` because JSON has none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(_clean(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)
