@@ -15,7 +15,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/prostate-uda adapt --source phantom-3t --target phantom-1.5t --out runs/demo $(if $(wildcard runs/demo/run.json),--resume)
+	$(BIN)/prostate-uda adapt --source phantom-3t --target phantom-1.5t --predictor-steps 100 --steps 150 \
+		--out runs/demo $(if $(wildcard runs/demo/run.json),--resume)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
