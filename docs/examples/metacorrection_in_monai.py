@@ -39,4 +39,4 @@ trainer = MetaCorrectionTrainer(
     train_handlers=handlers,
 )  # fmt: skip
 trainer.run()
-print(f"Dice {evaluator.state.metrics['d']:.3f}, NTMs {tuple(trainer.transitions.shape)}")
+print(f"Dice {evaluator.state.metrics['dice']:.3f}, NTMs {tuple(trainer.transitions.shape)}")

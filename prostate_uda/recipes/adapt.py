@@ -23,7 +23,7 @@ from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.engines.rounds import label_cases
 from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
 from prostate_uda.errors import SettingsError
-from prostate_uda.methods import AdaptSegNet, Method, Optimization, SourceOnly
+from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
 from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, load_imagenet_weights
 from prostate_uda.recipes.bundle_folder import network_config, preprocessing_config, write_bundle
 from prostate_uda.recipes.judging import judge_run
@@ -45,19 +45,14 @@ class Bench:
     world: World
     preprocessing: Compose
 
-    def optimization(self, rate: float, steps: int) -> Optimization:
-        """How parameters move in a stage of this length."""
-        return Optimization(
-            algorithm=self.settings.algorithm,
-            learning_rate=rate,
-            head_factor=self.settings.head_factor,
-            total_steps=steps,
-        )
-
     def stage(self, name: str, title: str, method: Method, rate: float, steps: int) -> Stage:
         """A stretch of training."""
         return Stage(
-            name=name, title=title, method=method, optimization=self.optimization(rate, steps), seed=self.settings.seed
+            name=name,
+            title=title,
+            method=method,
+            optimization=self.settings.optimization(rate, steps),
+            seed=self.settings.seed,
         )
 
     def stream(self, name: str, slices: SliceSet) -> BatchStream:

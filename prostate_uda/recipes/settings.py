@@ -10,7 +10,7 @@ import torch
 from prostate_uda.data.domains import get_domain
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.errors import SettingsError, UnknownNameError
-from prostate_uda.methods import METHODS, Method, build_method
+from prostate_uda.methods import METHODS, Method, Optimization, build_method
 from prostate_uda.networks import NETWORKS
 from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
 
@@ -106,7 +106,9 @@ class AdaptSettings:
                 raise UnknownNameError(kind, name, known)
         get_domain(self.source), get_domain(self.target)
         self._check_numbers()
-        self.build_method()
+        _ = self.grid, self.build_method()
+        for rate, steps in ((self.learning_rate, self.source_steps), (self.adapt_rate, self.steps)):
+            self.optimization(rate, steps)
 
     def _check_numbers(self) -> None:
         for name in ("source_steps", "steps", "rounds", "batch_size", "checkpoint_every"):
@@ -133,12 +135,25 @@ class AdaptSettings:
                 raise SettingsError(f"{self.method} has no option {name!r}; choose one of: {', '.join(sorted(known))}")
         return build_method(self.method, **self.options)
 
+    def optimization(self, rate: float, steps: int) -> Optimization:
+        """How parameters move in a stage of this length.
+
+        Raises:
+            SettingsError: a rate, factor or algorithm that is not allowed.
+        """
+        return Optimization(
+            algorithm=self.algorithm, learning_rate=rate, head_factor=self.head_factor, total_steps=steps
+        )
+
     @property
     def grid(self) -> WorkingGrid:
         """The grid slices are cut on."""
         small = self.phantom_size == "small" and all(name.startswith("phantom") for name in (self.source, self.target))
         default = PHANTOM_GRID if small else SCAN_GRID
-        return WorkingGrid(spacing_mm=self.spacing_mm or default.spacing_mm, size=self.size or default.size)
+        return WorkingGrid(
+            spacing_mm=default.spacing_mm if self.spacing_mm is None else self.spacing_mm,
+            size=default.size if self.size is None else self.size,
+        )
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON knows them."""
