@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 a bug (with its traceback), 2 a mistake in what was given 
 import json
 import logging
 import sys
+from codecs import lookup
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -166,6 +168,9 @@ def _options(given: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Run the command and turn the user's mistakes into one line and exit code 2."""
     logging.getLogger("ignite").setLevel(logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and lookup(stream.encoding).name == "ascii":
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # LANG=C, as PEP 540 has it
     try:
         app()
     except ProstateUDAError as error:

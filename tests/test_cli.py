@@ -17,11 +17,11 @@ from prostate_uda.transforms import NORMALIZATIONS
 
 
 def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80"}
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1"}
     if cache is not None:
         environment["PROSTATE_UDA_CACHE"] = str(cache)
     command = [sys.executable, "-m", "prostate_uda", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False)
 
 
 def complaint(done: subprocess.CompletedProcess[str]) -> str:
@@ -70,6 +70,26 @@ def test_a_truncated_nifti_is_one_line_and_leaves_nothing(tmp_path: Path) -> Non
 
 def test_an_option_the_method_does_not_have() -> None:
     assert "no option 'epsilom'" in complaint(run("adapt", "--set", "epsilom=1", "--out", "/nonexistent/x"))
+
+
+def test_a_terminal_that_knows_only_ascii_is_no_reason_to_fail(tmp_path: Path) -> None:
+    """LANG=C as in a cron job or a container: a message with ≥ is printed, and a path as the bytes it is."""
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "prostate_uda", "phantom", "make", "phantom-3t", "--out", str(tmp_path / "größe")]
+    done = subprocess.run(
+        [*command, "--train", "1", "--test", "1"], capture_output=True, env={**os.environ, **plain}, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode("ascii", "replace")
+    assert done.stdout.endswith("größe\n".encode())
+    assert (tmp_path / "größe" / "dataset.json").is_file()
+    refused = subprocess.run(
+        [*command[:3], "adapt", "--set", "ntm_rate=-1", "--out", str(tmp_path / "run")],
+        capture_output=True,
+        env={**os.environ, **plain},
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "positive rates" in refused.stderr.decode()
 
 
 def test_infer_without_a_bundle(tmp_path: Path) -> None:
