@@ -48,6 +48,8 @@ def adapt(
     target_root: Annotated[Path | None, typer.Option(help="Folder of the target's files.")] = None,
     source_labels: Annotated[Path | None, typer.Option(help="Folder of labels not beside the images.")] = None,
     target_labels: Annotated[Path | None, typer.Option(help="Likewise; read by the final evaluation only.")] = None,
+    source_label_names: Annotated[str | None, typer.Option(help="Label values, such as 1=TZ,2=PZ.")] = None,
+    target_label_names: Annotated[str | None, typer.Option(help="Likewise [default: 1=PZ,2=TZ].")] = None,
     method: Annotated[str, typer.Option(help="How to adapt; `info` lists the methods.")] = "metacorrection",
     option: Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, name=value.")] = None,
     network: Annotated[str, typer.Option(help="`info` lists the networks.")] = "deeplab-small",
@@ -107,14 +109,14 @@ def infer(
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps.")],
     labels: Annotated[Path, typer.Argument(help="Folder of true label maps, same names.")],
-    domain: Annotated[str, typer.Option(help="Whose label values the truth has.")] = "folder",
+    label_names: Annotated[str | None, typer.Option(help="The truth's label values [default: 1=PZ,2=TZ].")] = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write.")] = None,
 ) -> None:
     """Dice, HD95 and volumes of predictions, case by case."""
     from prostate_uda.display import scores_table
     from prostate_uda.recipes import evaluate as recipe
 
-    rows, means = recipe(predictions, labels, domain=domain, out=out)
+    rows, means = recipe(predictions, labels, label_names=label_names, out=out)
     console.print(scores_table("Dice (%)", {**{str(row["case"]): row for row in rows}, "mean": means}))
 
 

@@ -16,12 +16,12 @@ from monai.transforms import Compose, Orientationd, ResizeWithPadOrCropd, Spacin
 from monai.transforms.transform import MapTransform, Transform
 from torch import Tensor
 
+from prostate_uda.data.labels import ZONE_VALUES
 from prostate_uda.data.volumes import Volume, check_same_grid, read_image, read_label
 from prostate_uda.errors import ProstateUDAError, SettingsError
 
 IMAGE, LABEL, LABEL_VALUES = "image", "label", "label_values"
 STRIDE = 8
-PLAIN_VALUES = {0: 0, 1: 1, 2: 2}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class LoadVolumed(MapTransform):  # type: ignore[misc]  # MONAI ships no types
         _ = image.grid.slice_axis  # refuses what is not axial
         out[IMAGE] = _meta_tensor(image)
         if LABEL in data:
-            label = read_label(Path(data[LABEL]), data.get(LABEL_VALUES, PLAIN_VALUES))
+            label = read_label(Path(data[LABEL]), data.get(LABEL_VALUES, ZONE_VALUES))
             check_same_grid(label, image)
             out[LABEL] = _meta_tensor(label)
         out.pop(LABEL_VALUES, None)

@@ -4,7 +4,7 @@ A slice is ``(H, W)`` with rows running anterior to posterior and columns right 
 working grid's ``(X, Y)`` transposed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -66,7 +66,6 @@ class SliceSet:
         cases: Sequence[Case],
         preprocessing: Compose,
         *,
-        labels: Mapping[int, int],
         progress: Callable[[int], None] | None = None,
     ) -> "SliceSet":
         """Read and preprocess every case.
@@ -74,7 +73,6 @@ class SliceSet:
         Args:
             cases: With or without labels.
             preprocessing: From ``image`` (and ``label``) paths to ``(1, X, Y, Z)`` on the working grid.
-            labels: File value to ours.
             progress: Told how many cases are read.
 
         Raises:
@@ -84,7 +82,7 @@ class SliceSet:
             raise DataError("no case to cut into slices; give a folder with at least one scan")
         images, marks, sizes = [], [], []
         for done, case in enumerate(cases, start=1):
-            data = preprocessing(_entry(case, labels))
+            data = preprocessing(_entry(case))
             image = data["image"].as_tensor()[0].permute(2, 1, 0).contiguous()
             mark = data["label"].as_tensor()[0].permute(2, 1, 0) if case.label is not None else None
             images.append(image)
@@ -112,10 +110,10 @@ class SliceSet:
         return self.images[adjacent_slices(index, depth, self.first[index], self.last[index])]
 
 
-def _entry(case: Case, labels: Mapping[int, int]) -> dict[str, object]:
+def _entry(case: Case) -> dict[str, object]:
     entry: dict[str, object] = {"image": case.image}
     if case.label is not None:
-        entry |= {"label": case.label, "label_values": labels}
+        entry |= {"label": case.label, "label_values": case.values}
     return entry
 
 

@@ -94,7 +94,7 @@ def adapt(
     progress = progress or Silent()
     device = pick_device(settings.device)
     _check_out(out, resume)
-    bench_pre = preprocessing(settings.grid, NORMALIZATIONS[settings.normalize]())
+    bench_pre = preprocessing(settings.grid, NORMALIZATIONS[settings.normalize].build())
     world = open_world(settings, bench_pre, progress)
     record = _open_record(settings, out, world, resume)
     place = Workplace(folder=out, device=device, progress=progress, checkpoint_every=settings.checkpoint_every)

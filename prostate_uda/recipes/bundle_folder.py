@@ -47,7 +47,7 @@ def network_config(name: str, *, in_channels: int, num_classes: int = 3) -> dict
 
 
 def preprocessing_config(grid: WorkingGrid, normalize: str, *, channel: int = 0) -> dict[str, Any]:
-    """``preprocessing(grid, NORMALIZATIONS[normalize]())`` as a bundle names it.
+    """``preprocessing(grid, NORMALIZATIONS[normalize].build())`` as a bundle names it.
 
     Raises:
         UnknownNameError: no such normalization.
@@ -57,7 +57,7 @@ def preprocessing_config(grid: WorkingGrid, normalize: str, *, channel: int = 0)
     return {
         "_target_": "prostate_uda.data.preprocessing.preprocessing",
         "grid": {"_target_": _dotted(WorkingGrid), "spacing_mm": grid.spacing_mm, "size": grid.size},
-        "normalize": {"_target_": _dotted(NORMALIZATIONS[normalize])},
+        "normalize": {"_target_": _dotted(NORMALIZATIONS[normalize].build)},
         "channel": channel,
     }
 

@@ -3,24 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from prostate_uda.data.domains import get_domain
+from prostate_uda.data.labels import ZONE_VALUES, parse_label_names
 from prostate_uda.data.volumes import check_same_grid, file_suffix, read_label
 from prostate_uda.engines.evaluation import judge, mean_scores
 from prostate_uda.errors import DataError
 from prostate_uda.recipes.record import write_rows
 
-ZONES = {0: 0, 1: 1, 2: 2}
-
 
 def evaluate(
-    predictions: Path, labels: Path, *, domain: str = "folder", out: Path | None = None
+    predictions: Path, labels: Path, *, label_names: str | None = None, out: Path | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, float | None]]:
     """Judge every prediction that has a truth of the same name.
 
     Args:
         predictions: Folder of label maps as ``infer`` and ``adapt`` write them.
         labels: Folder of the truth.
-        domain: Whose label values the truth has.
+        label_names: What the truth's label values mean, such as ``"1=TZ,2=PZ"``; by default 1 = PZ, 2 = TZ.
         out: CSV to write, or None.
 
     Returns:
@@ -29,14 +27,15 @@ def evaluate(
     Raises:
         DataError: a folder is missing, no name is in both, or a pair lies on different grids.
     """
+    values = ZONE_VALUES if label_names is None else parse_label_names(label_names)
     predicted, true = _by_name(predictions), _by_name(labels)
     both = sorted(set(predicted) & set(true))
     if not both:
         raise DataError(f"no file name is in both {predictions} and {labels}; name predictions and labels alike")
     rows = []
     for name in both:
-        label = read_label(predicted[name], ZONES)
-        truth = read_label(true[name], get_domain(domain).labels)
+        label = read_label(predicted[name], ZONE_VALUES)
+        truth = read_label(true[name], values)
         check_same_grid(truth, label)
         rows.append({"case": name, **judge(label.array, truth.array, label.grid.spacing)})
     if out is not None:

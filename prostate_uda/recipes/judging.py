@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prostate_uda.data.domains import Case, Domain
+from prostate_uda.data.domains import Case
 from prostate_uda.data.volumes import Volume, check_same_grid, read_label, write_label
 from prostate_uda.engines.evaluation import SCORES, Segmenter, judge, mean_scores
 from prostate_uda.engines.observers import Progress
@@ -32,7 +32,7 @@ def judge_run(
     cases = world.shown()
     with progress.task("evaluation", len(cases)) as task:
         for case in cases:
-            volume, truth, predicted = _predict(out, case, world.target_domain, segmenters)
+            volume, truth, predicted = _predict(out, case, segmenters)
             found = {stage: judge(label, truth, volume.grid.spacing) for stage, label in predicted.items()}
             rows += [{"case": case.id, "stage": stage, **scores} for stage, scores in found.items()]
             strip = _draw(out, case, volume, truth, predicted, found)
@@ -51,7 +51,7 @@ def judge_run(
 
 
 def _predict(
-    out: Path, case: Case, domain: Domain, segmenters: dict[str, Segmenter]
+    out: Path, case: Case, segmenters: dict[str, Segmenter]
 ) -> tuple[Volume, NDArray[np.uint8] | None, dict[str, NDArray[np.uint8]]]:
     predicted = {}
     for stage, segmenter in segmenters.items():
@@ -60,13 +60,13 @@ def _predict(
         folder = out / "predictions" / stage
         folder.mkdir(parents=True, exist_ok=True)
         write_label(folder / f"{case.id}.nii.gz", label, volume)
-    return volume, _truth(case, domain, volume), predicted
+    return volume, _truth(case, volume), predicted
 
 
-def _truth(case: Case, domain: Domain, volume: Volume) -> NDArray[np.uint8] | None:
+def _truth(case: Case, volume: Volume) -> NDArray[np.uint8] | None:
     if case.label is None:
         return None
-    label = read_label(case.label, domain.labels)
+    label = read_label(case.label, case.values)
     check_same_grid(label, volume)
     truth: NDArray[np.uint8] = label.array
     return truth
@@ -110,7 +110,7 @@ def _on_source(world: World, segmenter: Segmenter, progress: Progress) -> list[d
     with progress.task("evaluation on the source", len(cases)) as task:
         for case in cases:
             volume, label = segmenter(case.image)
-            scores = judge(label, _truth(case, world.source_domain, volume), volume.grid.spacing)
+            scores = judge(label, _truth(case, volume), volume.grid.spacing)
             rows.append({"case": case.id, "stage": "source_only_on_source", **scores})
             task.advance()
     return rows

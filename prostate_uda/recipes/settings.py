@@ -8,13 +8,16 @@ from typing import Any, Literal
 import torch
 
 from prostate_uda.data.domains import get_domain
+from prostate_uda.data.labels import parse_label_names
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.methods import METHODS, Method, Optimization, build_method
 from prostate_uda.networks import NETWORKS
 from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
 
-OWN = frozenset({"method", "options", "steps", "rounds", "pseudo_threshold", "target_labels", "start_from"})
+OWN = frozenset(
+    {"method", "options", "steps", "rounds", "pseudo_threshold", "target_labels", "target_label_names", "start_from"}
+)
 """Settings that concern the rounds alone, not what comes before them."""
 FREE = frozenset({"device", "checkpoint_every"})
 """Settings that decide nothing: they may differ between a run and its resumption."""
@@ -33,6 +36,9 @@ class AdaptSettings:
         target_root: Folder of the target's files; phantoms need none.
         source_labels: Folder of the source's labels where they do not lie beside the images.
         target_labels: Likewise for the target; read by the final evaluation alone.
+        source_label_names: What the source's label values mean, such as ``"1=TZ,2=PZ"``; by default what the data
+            set says, else 1 = PZ, 2 = TZ.
+        target_label_names: Likewise for the target.
         method: Name in ``METHODS``.
         options: Settings of the method in place of its own, by field name.
         network: Name in ``NETWORKS``.
@@ -68,6 +74,8 @@ class AdaptSettings:
     target_root: Path | None = None
     source_labels: Path | None = None
     target_labels: Path | None = None
+    source_label_names: str | None = None
+    target_label_names: str | None = None
     method: str = "metacorrection"
     options: Mapping[str, Any] = field(default_factory=dict)
     network: str = "deeplab-small"
@@ -105,6 +113,9 @@ class AdaptSettings:
             if name not in known:
                 raise UnknownNameError(kind, name, known)
         get_domain(self.source), get_domain(self.target)
+        for names in (self.source_label_names, self.target_label_names):
+            if names is not None:
+                parse_label_names(names)
         self._check_numbers()
         _ = self.grid, self.build_method()
         for rate, steps in ((self.learning_rate, self.source_steps), (self.adapt_rate, self.steps)):

@@ -1,16 +1,20 @@
 """Floor 5: the two domains of a run, found, checked and cut into slices before anything is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from monai.transforms import Compose
 
 from prostate_uda.data.domains import Case, Domain, PhantomDomain, PhantomSettings, Split, get_domain
+from prostate_uda.data.labels import ZONE_VALUES, parse_label_names
 from prostate_uda.data.slices import SliceSet
 from prostate_uda.engines.observers import Progress
 from prostate_uda.errors import DataError
+from prostate_uda.maths.losses import IGNORE
 from prostate_uda.recipes.record import file_hash
 from prostate_uda.recipes.settings import AdaptSettings
+
+PSEUDO_VALUES = {**ZONE_VALUES, IGNORE: IGNORE}
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class World:
 
     def with_labels(self, cases: Sequence[Case], preprocessing: Compose) -> SliceSet:
         """The target's slices with these cases' labels (pseudo-labels: 0, 1, 2, and 255 for none)."""
-        return SliceSet.from_cases(cases, preprocessing, labels={0: 0, 1: 1, 2: 2, 255: 255})
+        return SliceSet.from_cases([replace(case, values=PSEUDO_VALUES) for case in cases], preprocessing)
 
     def shown(self) -> tuple[Case, ...]:
         """The target cases that are predicted at the end: the test cases, or all where there are none."""
@@ -60,9 +64,9 @@ class World:
         return found
 
 
-def _slices(title: str, cases: Sequence[Case], domain: Domain, preprocessing: Compose, progress: Progress) -> SliceSet:
+def _slices(title: str, cases: Sequence[Case], preprocessing: Compose, progress: Progress) -> SliceSet:
     with progress.task(title, len(cases)) as task:
-        return SliceSet.from_cases(cases, preprocessing, labels=domain.labels, progress=lambda _: task.advance())
+        return SliceSet.from_cases(cases, preprocessing, progress=lambda _: task.advance())
 
 
 def _domain(name: str, settings: AdaptSettings) -> Domain:
@@ -76,6 +80,15 @@ def _domain(name: str, settings: AdaptSettings) -> Domain:
     return domain.configured(wanted)
 
 
+def _named(split: Split, names: str | None) -> Split:
+    """The split with the label values that the user names, where he does."""
+    if names is None:
+        return split
+    values = parse_label_names(names)
+    train, test = (tuple(replace(case, values=values) for case in part) for part in (split.train, split.test))
+    return Split(train, test)
+
+
 def open_world(settings: AdaptSettings, preprocessing: Compose, progress: Progress) -> World:
     """Find both domains' cases and read them.
 
@@ -86,6 +99,8 @@ def open_world(settings: AdaptSettings, preprocessing: Compose, progress: Progre
     target_domain = _domain(settings.target, settings)
     source_split = source_domain.cases(settings.source_root, settings.source_labels, role="source", seed=settings.seed)
     target_split = target_domain.cases(settings.target_root, settings.target_labels, role="target", seed=settings.seed)
+    source_split = _named(source_split, settings.source_label_names)
+    target_split = _named(target_split, settings.target_label_names)
     if not target_split.train:
         raise DataError(f"{settings.target_root} has no case to adapt to; give more scans with --target-root")
     return World(
@@ -93,6 +108,6 @@ def open_world(settings: AdaptSettings, preprocessing: Compose, progress: Progre
         target_domain,
         source_split,
         target_split,
-        _slices("reading the source", source_split.train, source_domain, preprocessing, progress),
-        _slices("reading the target", target_split.train, target_domain, preprocessing, progress),
+        _slices("reading the source", source_split.train, preprocessing, progress),
+        _slices("reading the target", target_split.train, preprocessing, progress),
     )

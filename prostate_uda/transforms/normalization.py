@@ -6,11 +6,13 @@ volume's minimum where that is negative. The air that scanners fill with zeros s
 with the rest, and so stays dark.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from monai.transforms import Identityd
 from monai.transforms.transform import MapTransform, Transform
 from torch import Tensor
@@ -84,9 +86,27 @@ def minmax() -> Transform:
     return NormalizeBodyd("minmax")
 
 
-NORMALIZATIONS: dict[str, Callable[[], Transform]] = {
-    "none": no_normalization,
-    "zscore": zscore,
-    "minmax": minmax,
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """A preset: a transform that may have to be taught by the source's training images first.
+
+    Attributes:
+        title: One line for people.
+        build: A module-level function, so that a bundle can name it; its keyword arguments are what ``learn`` returned.
+            Makes a MONAI dictionary transform of the key ``image``, ``(1, X, Y, Z)`` in LPS, that leaves no trace in
+            ``applied_operations``: the inverse of a prediction is spatial only.
+        learn: From the training volumes, ``(1, X, Y, Z)`` MetaTensors in LPS as read, to keyword arguments of
+            ``build`` that JSON can hold. ``None`` where there is nothing to learn.
+    """
+
+    title: str
+    build: Callable[..., Transform]
+    learn: Callable[[Iterable[MetaTensor]], dict[str, Any]] | None = None
+
+
+NORMALIZATIONS: dict[str, Normalization] = {
+    "none": Normalization(title="intensities as they are", build=no_normalization),
+    "zscore": Normalization(title="clip to percentiles, zero mean and unit variance in the body", build=zscore),
+    "minmax": Normalization(title="percentiles to 0 and 1, clipped beyond", build=minmax),
 }
 """The presets that ``--normalize`` names."""

@@ -142,13 +142,13 @@ def cases(tmp_path) -> list[Case]:
     label = np.zeros((32, 32, 3), np.uint8)
     label[4:9, 20:22, 1], label[:, :, 2] = 2, 255
     nib.save(nib.Nifti1Image(label, np.diag((-1.0, -1.0, 3.0, 1.0))), tmp_path / "label.nii.gz")
-    return [Case("one", made[0].image, tmp_path / "label.nii.gz"), made[1]]
+    return [Case("one", made[0].image, tmp_path / "label.nii.gz", VALUES), made[1]]
 
 
 def test_from_cases(cases):
     told: list[int] = []
     pre = preprocessing(WorkingGrid(spacing_mm=1.0, size=32), no_normalization())
-    slices = SliceSet.from_cases(cases, pre, labels=VALUES, progress=told.append)
+    slices = SliceSet.from_cases(cases, pre, progress=told.append)
     assert told == [1, 2]
     assert slices.images.shape == slices.labels.shape == (8, 32, 32)
     assert (slices.images.dtype, slices.labels.dtype) == (torch.float32, torch.uint8)
@@ -166,4 +166,4 @@ def test_from_cases(cases):
 
 def test_from_no_cases():
     with pytest.raises(DataError, match="no case"):
-        SliceSet.from_cases([], preprocessing(WorkingGrid(1.0, 32), no_normalization()), labels=VALUES)
+        SliceSet.from_cases([], preprocessing(WorkingGrid(1.0, 32), no_normalization()))

@@ -19,7 +19,7 @@ def image() -> MetaTensor:
 
 
 def apply(name: str, image: torch.Tensor) -> torch.Tensor:
-    return NORMALIZATIONS[name]()({"image": image})["image"]
+    return NORMALIZATIONS[name].build()({"image": image})["image"]
 
 
 def test_none_leaves_intensities(image):

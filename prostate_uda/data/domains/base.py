@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
+from prostate_uda.data.labels import ZONE_VALUES
 from prostate_uda.errors import DataError, SettingsError
 
 Role = Literal["source", "target"]
@@ -28,11 +29,13 @@ class Case:
         id: Unique within the domain.
         image: An image file, or a folder with a DICOM series.
         label: A label file on the image's grid, or None.
+        values: What the label file's values mean: file value to ours (0 background, 1 PZ, 2 TZ), total.
     """
 
     id: str
     image: Path
     label: Path | None = None
+    values: Mapping[int, int] = field(default_factory=lambda: ZONE_VALUES, compare=False)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,6 @@ class Domain(ABC):
         name: The registry's key.
         title: One line for people: scanner, field, coil.
         licence: Under which terms the data may be used.
-        labels: File value to ours (0 background, 1 PZ, 2 TZ), including 0.
         needs_root: Whether the user must say where the files are.
         channel: Which channel of a 4D image is T2.
     """
@@ -67,7 +69,6 @@ class Domain(ABC):
     name: str
     title: str
     licence: str
-    labels: Mapping[int, int] = field(default_factory=lambda: {0: 0, 1: 1, 2: 2})
     needs_root: bool = True
     channel: int = 0
 

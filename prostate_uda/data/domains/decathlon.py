@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from prostate_uda.data.domains.base import Case, Domain, Found
+from prostate_uda.data.labels import ZONE_VALUES, values_by_name
 from prostate_uda.data.volumes import file_suffix
 from prostate_uda.errors import DataError
 
 TASK = "Task05_Prostate"
-ZONE_WORDS = {1: ("pz", "peripheral"), 2: ("tz", "transition")}
-"""What the data list may call our zones; anything else is another task or another numbering."""
 
 
 class Decathlon(Domain):
@@ -25,7 +24,7 @@ class Decathlon(Domain):
             labels: Not taken; the data list names the labels.
 
         Raises:
-            DataError: If there is no readable data list, it numbers other zones, or a file it lists is missing.
+            DataError: If there is no readable data list, it names other zones, or a file it lists is missing.
         """
         if root is None or labels is not None:
             raise DataError(
@@ -33,14 +32,15 @@ class Decathlon(Domain):
             )
         folder = root / TASK if (root / TASK / "dataset.json").is_file() else root
         listed = _listed(folder / "dataset.json")
-        training = [_case(folder, entry) for entry in _entries(folder, listed, "training")]
-        test = [_case(folder, entry) for entry in _entries(folder, listed, "test")]
+        values = _values(folder / "dataset.json", listed.get("labels"))
+        training = [_case(folder, entry, values) for entry in _entries(folder, listed, "training")]
+        test = [_case(folder, entry, values) for entry in _entries(folder, listed, "test")]
         cases = sorted((*training, *test), key=lambda case: case.id)
         return Found(tuple(cases), frozenset(case.id for case in test))
 
 
 def _listed(path: Path) -> dict[str, Any]:
-    """The data list, once it is known to number the zones as the Decathlon does."""
+    """The data list."""
     if not path.is_file():
         raise DataError(
             f"{path} does not exist; give the unpacked {TASK} folder, or use domain 'folder' for plain files"
@@ -51,20 +51,17 @@ def _listed(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is no readable JSON ({error}); unpack {TASK}.tar again") from error
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DataError(f"{path} has no list 'training'; give the unpacked {TASK} folder")
-    _check_zones(path, content.get("labels"))
     return content
 
 
-def _check_zones(path: Path, named: object) -> None:
+def _values(path: Path, named: object) -> Mapping[int, int]:
+    """What the list's label values mean, by their names: the Decathlon has 1 = PZ, Prostate158 has 2 = PZ."""
     if not isinstance(named, Mapping):
-        return
-    for value, words in ZONE_WORDS.items():
-        name = named.get(str(value))
-        if name is not None and not any(word in str(name).lower() for word in words):
-            raise DataError(
-                f"{path} calls label {value} {name!r}; the prostate task has 1 = PZ and 2 = TZ: give {TASK}, or "
-                "convert the labels"
-            )
+        return ZONE_VALUES
+    try:
+        return values_by_name(named)
+    except DataError as error:
+        raise DataError(f"{path}: {error}; give {TASK}, or a list that names PZ and TZ") from error
 
 
 def _entries(folder: Path, listed: Mapping[str, Any], part: str) -> list[tuple[Path, Path | None]]:
@@ -79,12 +76,12 @@ def _entries(folder: Path, listed: Mapping[str, Any], part: str) -> list[tuple[P
     return found
 
 
-def _case(folder: Path, paths: tuple[Path, Path | None]) -> Case:
+def _case(folder: Path, paths: tuple[Path, Path | None], values: Mapping[int, int]) -> Case:
     for path in paths:
         if path is not None and not path.is_file():
             raise DataError(f"{path} is listed in {folder / 'dataset.json'} but missing; unpack {TASK}.tar again")
     image, label = paths
-    return Case(image.name[: len(image.name) - len(file_suffix(image))], image, label)
+    return Case(image.name[: len(image.name) - len(file_suffix(image))], image, label, values)
 
 
 DECATHLON = Decathlon(

@@ -126,4 +126,3 @@ def test_registry_entries_agree_with_their_names(name):
     assert domain.name == name
     assert domain.title
     assert domain.licence
-    assert domain.labels == {0: 0, 1: 1, 2: 2}
