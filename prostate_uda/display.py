@@ -1,13 +1,27 @@
 """Floor 6: what a person sees in the terminal; with the CLI the only place that knows rich."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Task as RichTask
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
+
+from prostate_uda.data.findings import Finding
+from prostate_uda.engines.observers import Unit
 
 ZONES = ("PZ", "TZ", "WP", "WP_pooled")
 
@@ -36,53 +50,114 @@ class Bar:
         self.progress.update(self.task, advance=amount, values=told)
 
 
+class Lines(Bar):
+    """A bar for where there is no terminal: a line when it is done, and every ``EVERY`` seconds until then."""
+
+    EVERY = 20.0
+
+    def __init__(self, bar: Bar, console: Console) -> None:
+        super().__init__(bar.progress, bar.task)
+        self.console, self.told = console, monotonic()
+
+    def advance(self, amount: int = 1, values: Mapping[str, float] | None = None) -> None:
+        """Further, with the current losses."""
+        super().advance(amount, values)
+        (task,) = self.progress.tasks
+        if task.finished or monotonic() - self.told >= self.EVERY:
+            self.told = monotonic()
+            count = f"{int(task.completed)}/{int(task.total or 0)}"
+            line = f"{task.description:<26} {count:>9} {task.elapsed or 0:6.0f} s  {task.fields['values']}"
+            self.console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+
 class RichProgress:
     """Bars with speed, time left and losses; one plain line per task where there is no terminal."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self.console = console if not quiet else Console(quiet=True)
 
     @contextmanager
-    def task(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
-        """A bar that stays when it is full."""
+    def task(self, title: str, total: int, done: int = 0, *, unit: Unit = "") -> Iterator[Bar]:
+        """A bar that stays when it is full; in a file or a pipe, a line now and then."""
         columns = (
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            Speed(),
+            TextColumn("{task.description:<26}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=16),
+            *((DownloadColumn(), TransferSpeedColumn()) if unit == "B" else (MofNCompleteColumn(), Speed())),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("[dim]{task.fields[values]}"),
+            TextColumn("[dim]{task.fields[values]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         )
-        with Progress(*columns, console=self.console) as progress:
-            yield Bar(progress, progress.add_task(title, total=total, completed=done, values=""))
+        live = self.console.is_terminal
+        with Progress(*columns, console=self.console, disable=not live, expand=True) as progress:
+            bar = Bar(progress, progress.add_task(title, total=total, completed=done, values=""))
+            yield bar if live else Lines(bar, self.console)
 
     def note(self, text: str) -> None:
         """A dim line."""
-        self.console.print(f"[dim]{text}")
+        self.console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def run_table(record: Mapping[str, Any]) -> Table:
+    """What a run came to: Dice where the target's test cases have labels, volumes where they have none."""
+    method = str(record["settings"]["method"])
+    if any(value is not None for value in record["results"]["adapted"].values()):
+        return results_table(record["results"], method)
+    return volumes_table(record["volumes_mL"], method)
+
+
+def volumes_table(volumes: Mapping[str, Mapping[str, Mapping[str, float]]], method: str) -> Table:
+    """Volumes in mL: no label says how good the contours are, but these say whether they are plausible."""
+    table = Table(title="Volumes on the target, mL: mean (range); it has no labels to judge by", title_justify="left")
+    table.add_column("")
+    for zone in ZONES[:3]:
+        table.add_column(zone, justify="right")
+    for stage, name in (("source_only", "source only"), ("adapted", f"adapted ({method})")):
+        found = [volumes[stage][zone] for zone in ZONES[:3]]
+        table.add_row(name, *(f"{v['mean']:.1f} ({v['min']:.1f}-{v['max']:.1f})" for v in found))
+    return table
 
 
 def results_table(results: Mapping[str, Mapping[str, float | None]], method: str) -> Table:
-    """Dice in percent: source-only beside adapted, and where source-only came from."""
+    """Dice in percent: source-only beside adapted, the change, and where source-only came from."""
     table = Table(title="Dice on the target's test cases (mean over cases, %)", title_justify="left")
     table.add_column("")
     for zone in ZONES:
         table.add_column(zone.replace("_", " "), justify="right")
     for stage, name in (("source_only", "source only"), ("adapted", f"adapted ({method})")):
         table.add_row(name, *_cells(results[stage]))
+    table.add_row("change", *_changes(results["source_only"], results["adapted"]), style="dim")
     table.add_section()
     table.add_row("source only, on the source", *_cells(results["source_only_on_source"]), style="dim")
     return table
 
 
-def scores_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> Table:
-    """Dice in percent, a row per name."""
-    table = Table(title=title, title_justify="left")
+def scores_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Dice in percent, HD95 in mm and volume in mL, a row per name."""
+    table = Table(title="Dice (%), HD95 and volume of the whole prostate", title_justify="left")
     table.add_column("")
-    for zone in ZONES:
-        table.add_column(zone.replace("_", " "), justify="right")
+    for zone in (*(zone.replace("_", " ") for zone in ZONES), "HD95 mm", "mL"):
+        table.add_column(zone, justify="right")
     for name, scores in rows.items():
-        table.add_row(name, *_cells(scores))
+        more = [scores.get(key) for key in ("WP_hd95_mm", "WP_mL")]
+        told = ["-" if value is None or value != value else f"{value:.1f}" for value in more]
+        table.add_row(name, *_cells(scores), *told)
     return table
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """What the doctor found, the worst first."""
+    table = Table(title="What was found", title_justify="left", show_lines=True)
+    for column in ("", "where", "what", "what to do"):
+        table.add_column(column, overflow="fold")
+    colours = {"error": "bold red", "warning": "yellow", "ok": "green"}
+    for finding in findings:
+        level = Text(finding.level, style=colours[finding.level])
+        table.add_row(level, *(Text(part) for part in (finding.where, finding.what, finding.mend)))
+    return table
+
+
+def _changes(before: Mapping[str, float | None], after: Mapping[str, float | None]) -> list[str]:
+    pairs = [(before.get(zone), after.get(zone)) for zone in ZONES]
+    return ["-" if a is None or b is None else f"{100 * (b - a):+.1f}" for a, b in pairs]
 
 
 def _cells(scores: Mapping[str, float | None]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prostate_uda.cli import _options
+from prostate_uda.cli.adapting import _options
 from prostate_uda.data.domains import DOMAINS
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import METHODS
@@ -48,6 +48,17 @@ def test_an_unknown_domain_is_one_line_and_leaves_nothing(tmp_path: Path) -> Non
     assert "unknown domain 'nowhere'" in line
     assert "phantom-3t" in line
     assert not out.exists()
+
+
+def test_the_command_starts_without_torch() -> None:
+    """Help is quick, and the thread settings that the command makes are in time for torch."""
+    code = "import sys, prostate_uda.cli; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_path_with_brackets_is_told_whole(tmp_path: Path) -> None:
+    line = complaint(run("infer", "scan.nii.gz", "--bundle", "my[/]bundle", "--out", str(tmp_path)))
+    assert "my[/]bundle/configs/inference.json is missing" in line
 
 
 def test_a_domain_without_its_folder_says_which_flag(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""MetaCorrection in a MONAI script of your own: stock loaders, stock handlers, no recipe of ours."""
+"""MetaCorrection in a MONAI script of your own: stock loaders, stock handlers, no recipe of ours.
+
+python docs/examples/metacorrection_in_monai.py [FOLDER FOR CHECKPOINTS]
+"""
 
 import sys
 
@@ -12,6 +15,7 @@ from prostate_uda.engines import MetaCorrectionTrainer
 from prostate_uda.networks import FinalLogits, build_network
 
 torch.manual_seed(0)
+folder = sys.argv[1] if len(sys.argv) > 1 else "checkpoints"
 axis = torch.linspace(-1, 1, 64).square()
 disc = ((axis[:, None] + axis) < 0.36).long() + ((axis[:, None] + axis) < 0.09).long()  # two nested zones
 
@@ -26,13 +30,13 @@ network = build_network("deeplab-small", in_channels=1, num_classes=3)
 one_hot = AsDiscreted(["pred", "label"], argmax=[True, False], to_onehot=3)
 dice = MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
 evaluator = SupervisedEvaluator(
-    device, source, FinalLogits(network), postprocessing=one_hot, key_val_metric={"dice": dice}
+    device, target, FinalLogits(network), postprocessing=one_hot, key_val_metric={"dice": dice}
 )
 optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
 handlers = [
     ValidationHandler(interval=1, validator=evaluator),
     StatsHandler(output_transform=from_engine(["loss"], first=True)),
-    CheckpointSaver(sys.argv[1], {"network": network, "optimizer": optimizer}, save_final=True),
+    CheckpointSaver(folder, {"network": network, "optimizer": optimizer}, save_final=True),
 ]
 trainer = MetaCorrectionTrainer(
     device=device, max_epochs=3, source_loader=source, target_loader=target, network=network, optimizer=optimizer,

@@ -4,7 +4,7 @@ Series are grouped by SeriesInstanceUID and sorted by position with GDCM (throug
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from prostate_uda.errors import DataError, GeometryError
 
 SERIES_UID, STUDY_UID = "0020|000e", "0020|000d"
 DESCRIPTION, PROTOCOL = "0008|103e", "0018|1030"
+PATIENT_ID, PATIENT_NAME = "0010|0020", "0010|0010"
 POSITION, ORIENTATION = "0020|0032", "0020|0037"
 
 NOT_T2 = ("local", "scout", "survey", "adc", "dwi", "diff", "b-value", "bval", "trace")
@@ -44,6 +45,8 @@ class Series:
         name: SeriesDescription and ProtocolName.
         files: Its images, sorted along the slice normal.
         orientation: ImageOrientationPatient, or None where the first image has none.
+        patient: PatientID of the first image.
+        patient_name: PatientName of the first image.
     """
 
     uid: str
@@ -51,6 +54,13 @@ class Series:
     name: str
     files: tuple[Path, ...]
     orientation: tuple[float, ...] | None
+    patient: str = ""
+    patient_name: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its images lie."""
+        return self.files[0].parent
 
     @property
     def axial(self) -> bool:
@@ -67,7 +77,7 @@ class Series:
 
     def __str__(self) -> str:
         plane = "axial" if self.axial else "not axial"
-        return f"{self.name.strip() or self.uid} ({len(self.files)} images, {plane}, in {self.files[0].parent.name})"
+        return f"{self.name.strip() or self.uid} ({len(self.files)} images, {plane}, in {self.folder.name})"
 
 
 def is_dicom(path: Path) -> bool:
@@ -109,7 +119,15 @@ def choose_series(folder: Path) -> Series:
     Raises:
         DataError: If there is no series, or several and not exactly one of them is an axial T2.
     """
-    series = list_series(folder)
+    return choose_among(list_series(folder), folder)
+
+
+def choose_among(series: Sequence[Series], folder: Path) -> Series:
+    """The only series, or the only axial T2 among several.
+
+    Raises:
+        DataError: If there is no series, or several and not exactly one of them is an axial T2; it names the folder.
+    """
     if not series:
         raise DataError(f"{folder} holds no DICOM image; give a folder with a series, or a NIfTI, NRRD or MHA file")
     if len(series) == 1:
@@ -132,14 +150,13 @@ def study_of(folder: Path) -> str:
         return _headers((first,))[0].get(STUDY_UID, "").strip()
 
 
-def read_series(folder: Path) -> sitk.Image:
-    """Read the folder's series as a 3D image with its rescale slope applied.
+def read_series(series: Series) -> sitk.Image:
+    """Read a series as a 3D image with its rescale slope applied.
 
     Raises:
-        DataError: If no series can be chosen, a slice is missing or damaged, or positions repeat.
+        DataError: If a slice is missing or damaged, or positions repeat.
         GeometryError: If the slices are not parallel or their stack is sheared.
     """
-    series = choose_series(folder)
     try:
         with quiet():
             if len(series.files) == 1:
@@ -149,7 +166,7 @@ def read_series(folder: Path) -> sitk.Image:
             reader.SetFileNames([str(file) for file in series.files])
             return reader.Execute()
     except RuntimeError as error:
-        raise DataError(f"{folder}: {itk_reason(error)}; export the series again") from error
+        raise DataError(f"{series.folder}: {itk_reason(error)}; export the series again") from error
 
 
 @contextmanager
@@ -190,12 +207,14 @@ def _series(files: tuple[Path, ...]) -> Series:
         name=" / ".join(name for name in names if name),
         files=files,
         orientation=_numbers(header, ORIENTATION, 6),
+        patient=header.get(PATIENT_ID, "").strip(),
+        patient_name=header.get(PATIENT_NAME, "").strip(),
     )
 
 
 def _headers(files: Iterable[Path]) -> list[dict[str, str]]:
     """The tags we look at, of each file."""
-    wanted = (SERIES_UID, STUDY_UID, DESCRIPTION, PROTOCOL, POSITION, ORIENTATION)
+    wanted = (SERIES_UID, STUDY_UID, DESCRIPTION, PROTOCOL, PATIENT_ID, PATIENT_NAME, POSITION, ORIENTATION)
     headers = []
     for file in files:
         reader = sitk.ImageFileReader()
@@ -225,15 +244,13 @@ def _read_single(series: Series) -> sitk.Image:
     """Read a series that is one file: an enhanced multi-frame image, else it is no volume."""
     image = sitk.ReadImage(str(series.files[0]))
     if image.GetDimension() != 3 or image.GetSize()[2] < 2:
-        raise DataError(
-            f"{series.files[0].parent}: the series {series} has a single slice; a stack of slices is needed"
-        )
+        raise DataError(f"{series.folder}: the series {series} has a single slice; a stack of slices is needed")
     return image
 
 
 def _check_stack(series: Series) -> None:
     """Check that the slices are parallel, evenly spaced along their normal and not shifted sideways."""
-    folder = series.files[0].parent
+    folder = series.folder
     headers = _headers(series.files)
     positions = [_numbers(header, POSITION, 3) for header in headers]
     orientations = [_numbers(header, ORIENTATION, 6) for header in headers]

@@ -13,35 +13,37 @@ ZONE_VALUES: Mapping[int, int] = {0: BACKGROUND, 1: PZ, 2: TZ}
 
 ZONE_WORDS: Mapping[int, tuple[str, ...]] = {
     BACKGROUND: ("background", "bg", "none"),
-    PZ: ("pz", "peripheral", "peripheral zone"),
-    TZ: ("tz", "transition", "transition zone", "transitional zone", "cg", "central gland"),
+    PZ: ("PZ", "peripheral", "peripheral zone"),
+    TZ: ("TZ", "transition", "transition zone", "transitional zone", "CG", "central gland"),
 }
 """What a data list may call our zones. NCI-ISBI's central gland (transition and central zone) counts as TZ."""
 
 
-def values_by_name(names: Mapping[str, str] | Mapping[int, str]) -> dict[int, int]:
+def values_by_name(
+    names: Mapping[str, str] | Mapping[int, str], words: Mapping[int, tuple[str, ...]] = ZONE_WORDS
+) -> dict[int, int]:
     """File value to ours, from the names that a data list or a user gives the values.
 
     Args:
         names: ``{"0": "background", "1": "TZ", "2": "PZ"}``; background is 0 where it is not named. Names may carry
             more words behind a known one (``"TZ and AFS"``).
+        words: What each of our values may be called, the usual name first.
 
     Returns:
         Total over the values named: ``{0: 0, 1: 2, 2: 1}`` for the example.
 
     Raises:
-        DataError: A value is no whole number, a name is unknown, two values have one name, or PZ or TZ is missing.
+        DataError: A value is no whole number, a name is unknown, two values have one name, or one of ours is missing.
     """
     found: dict[int, int] = {}
     for value, name in names.items():
         if not str(value).strip().isdecimal():
             raise DataError(f"label value {value!r} ({name}); allowed are whole numbers, such as 1=PZ")
-        found[int(value)] = _zone(str(name))
+        found[int(value)] = _zone(str(name), words)
     found.setdefault(0, BACKGROUND)
-    missing = [words for zone, words in ZONE_WORDS.items() if list(found.values()).count(zone) != 1]
-    if missing:
+    if sorted(found.values()) != sorted(words):
         named = ", ".join(f"{value}={name}" for value, name in names.items())
-        raise DataError(f"labels named {named}; exactly one value each is needed for background, PZ and TZ")
+        raise DataError(f"labels named {named}; exactly one value each is needed for {_usual(words)}")
     return dict(sorted(found.items()))
 
 
@@ -76,10 +78,13 @@ def pz_in_front(label: Volume) -> bool:
     return front[0] > front[1]
 
 
-def _zone(name: str) -> int:
+def _zone(name: str, words: Mapping[int, tuple[str, ...]]) -> int:
     plain = " ".join(name.lower().replace("_", " ").replace("-", " ").split())
-    for zone, words in ZONE_WORDS.items():
-        if any(plain == word or plain.startswith(f"{word} ") for word in words):
+    for zone, known in words.items():
+        if any(f"{plain} ".startswith(f"{word.lower()} ") for word in known):
             return zone
-    allowed = ", ".join(words[0] for words in ZONE_WORDS.values())
-    raise DataError(f"label name {name!r}; allowed are {allowed} (or central gland for TZ)")
+    raise DataError(f"label name {name!r}; allowed are {_usual(words)}, or their longer names")
+
+
+def _usual(words: Mapping[int, tuple[str, ...]]) -> str:
+    return ", ".join(known[0] for known in words.values())

@@ -107,6 +107,19 @@ class Preprocessing(Compose):  # type: ignore[misc]  # MONAI ships no types
             raise
 
 
+def as_acquired(*, channel: int = 0) -> Compose:
+    """From paths to ``(1, X, Y, Z)`` in LPS, voxels as they were acquired: what a normalization sees.
+
+    Args:
+        channel: Which channel of a 4D image is T2.
+    """
+    return Preprocessing([LoadVolumed(channel), _orient()])
+
+
+def _orient() -> Orientationd:
+    return Orientationd((IMAGE, LABEL), axcodes="LPS", labels=None, allow_missing_keys=True)
+
+
 def preprocessing(grid: WorkingGrid, normalize: Transform, *, channel: int = 0) -> Compose:
     """From paths to the working grid: ``{"image": path, "label": path}`` to ``(1, size, size, slices)`` each.
 
@@ -123,7 +136,7 @@ def preprocessing(grid: WorkingGrid, normalize: Transform, *, channel: int = 0) 
     return Preprocessing(
         [
             LoadVolumed(channel),
-            Orientationd(**both, axcodes="LPS", labels=None),
+            _orient(),
             normalize,
             Spacingd(**both, pixdim=pixdim, mode=("bilinear", "nearest")),
             ResizeWithPadOrCropd(**both, spatial_size=(grid.size, grid.size, -1), mode="edge"),

@@ -15,27 +15,9 @@ from torch import Tensor
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.data.domains.base import Case
+from prostate_uda.data.reading import CaseReader
 from prostate_uda.errors import DataError, SettingsError
-from prostate_uda.maths.losses import IGNORE
-
-
-def adjacent_slices(index: Tensor, depth: int, first: int | Tensor, last: int | Tensor) -> Tensor:
-    """The slices around each index; beyond the case's end the outermost slice is repeated.
-
-    Args:
-        index: ``(B,)`` int64.
-        depth: k, odd.
-        first: The case's first slice, a number or ``(B,)``.
-        last: Its last slice.
-
-    Returns:
-        ``(B, k)`` int64.
-    """
-    offsets = torch.arange(depth) - depth // 2
-    around = index[:, None] + offsets
-    low = torch.as_tensor(first).reshape(-1, 1)
-    high = torch.as_tensor(last).reshape(-1, 1)
-    return around.clamp(low, high)
+from prostate_uda.maths.stacks import adjacent_slices
 
 
 @dataclass(frozen=True)
@@ -64,7 +46,7 @@ class SliceSet:
     def from_cases(
         cls,
         cases: Sequence[Case],
-        preprocessing: Compose,
+        reader: CaseReader,
         *,
         progress: Callable[[int], None] | None = None,
     ) -> "SliceSet":
@@ -72,7 +54,7 @@ class SliceSet:
 
         Args:
             cases: With or without labels.
-            preprocessing: From ``image`` (and ``label``) paths to ``(1, X, Y, Z)`` on the working grid.
+            reader: How.
             progress: Told how many cases are read.
 
         Raises:
@@ -81,12 +63,9 @@ class SliceSet:
         if not cases:
             raise DataError("no case to cut into slices; give a folder with at least one scan")
         images, marks, sizes = [], [], []
-        for done, case in enumerate(cases, start=1):
-            data = preprocessing(_entry(case))
-            image = data["image"].as_tensor()[0].permute(2, 1, 0).contiguous()
-            mark = data["label"].as_tensor()[0].permute(2, 1, 0) if case.label is not None else None
+        for done, (image, mark) in enumerate(reader.each(cases), start=1):
             images.append(image)
-            marks.append(torch.full_like(image, IGNORE, dtype=torch.uint8) if mark is None else mark.to(torch.uint8))
+            marks.append(mark)
             sizes.append(len(image))
             if progress is not None:
                 progress(done)
@@ -94,7 +73,7 @@ class SliceSet:
         counts = torch.tensor(sizes)
         return cls(
             torch.cat(images),
-            torch.cat(marks).contiguous(),
+            torch.cat(marks),
             (ends - counts).repeat_interleave(counts),
             (ends - 1).repeat_interleave(counts),
             tuple(case.id for case, size in zip(cases, sizes, strict=True) for _ in range(size)),
@@ -108,13 +87,6 @@ class SliceSet:
     def stack(self, index: Tensor, depth: int) -> Tensor:
         """``(B, k, H, W)``: each slice between its neighbours of the same case."""
         return self.images[adjacent_slices(index, depth, self.first[index], self.last[index])]
-
-
-def _entry(case: Case) -> dict[str, object]:
-    entry: dict[str, object] = {"image": case.image}
-    if case.label is not None:
-        entry |= {"label": case.label, "label_values": case.values}
-    return entry
 
 
 class BatchStream(Iterator[Batch]):

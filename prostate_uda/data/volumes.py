@@ -21,7 +21,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from prostate_uda.data.dicom import itk_reason, quiet, read_series
+from prostate_uda.data.dicom import Series, choose_series, itk_reason, quiet, read_series
 from prostate_uda.data.geometry import Grid
 from prostate_uda.errors import DataError, GeometryError, ShapeError
 
@@ -63,11 +63,11 @@ def file_suffix(path: Path) -> str:
     return next((suffix for suffix in (".nii.gz", *SUFFIXES) if name.endswith(suffix)), "")
 
 
-def read_image(path: Path, channel: int = 0) -> Volume:
+def read_image(path: Path | Series, channel: int = 0) -> Volume:
     """Read a T2 image.
 
     Args:
-        path: A NIfTI, NRRD or MHA file, or a folder with one DICOM series (or one axial T2 among several).
+        path: A NIfTI, NRRD or MHA file, a folder with one DICOM series (or one axial T2 among several), or a series.
         channel: Which channel of a 4D NIfTI to take (Decathlon keeps T2 in 0 and ADC in 1).
 
     Returns:
@@ -84,7 +84,7 @@ def read_image(path: Path, channel: int = 0) -> Volume:
         raise DataError(f"{path}: {bad} voxels are not finite (NaN or infinite); convert the series again")
     if array.min() == array.max():
         raise DataError(f"{path}: every voxel is {array.flat[0]:g}; an image with contrast is needed")
-    return Volume(array, volume.grid, path)
+    return Volume(array, volume.grid, volume.source)
 
 
 def read_label(path: Path, mapping: Mapping[int, int]) -> Volume:
@@ -178,12 +178,14 @@ def write_image(path: Path, array: NDArray[np.float32], affine: NDArray[np.float
     _write_nifti(path, nib.Nifti1Image(np.ascontiguousarray(array, dtype=np.float32), None, header))
 
 
-def _read(path: Path, channel: int) -> Volume:
+def _read(path: Path | Series, channel: int) -> Volume:
     """Read any kind of file as stored, scaled by its own slope."""
+    if isinstance(path, Series):
+        return _from_itk(read_series(path), path.folder)
     if not path.exists():
         raise DataError(f"{path} does not exist; check the path")
     if path.is_dir():
-        return _from_itk(read_series(path), path)
+        return _from_itk(read_series(choose_series(path)), path)
     suffix = file_suffix(path)
     if not suffix:
         raise DataError(f"{path}: unknown kind of file; {', '.join(SUFFIXES)} or a DICOM folder can be read")

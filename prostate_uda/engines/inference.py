@@ -7,8 +7,8 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from prostate_uda.data.slices import adjacent_slices
 from prostate_uda.errors import SettingsError, ShapeError
+from prostate_uda.maths.stacks import adjacent_slices
 
 
 class SliceStackInferer(Inferer):  # type: ignore[misc]  # MONAI ships no types

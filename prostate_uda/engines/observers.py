@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Literal, Protocol
+
+Unit = Literal["", "B"]
+"""What a bar counts: pieces, or bytes."""
 
 
 class Task(Protocol):
@@ -15,8 +18,8 @@ class Task(Protocol):
 class Progress(Protocol):
     """Whoever shows progress: the doors with rich, a notebook with its own, or nobody."""
 
-    def task(self, title: str, total: int, done: int = 0) -> AbstractContextManager[Task]:
-        """A piece of work of known length that begins now, ``done`` of it already there."""
+    def task(self, title: str, total: int, done: int = 0, *, unit: Unit = "") -> AbstractContextManager[Task]:
+        """A piece of work of known length that begins now, ``done`` of it already there, counted in ``unit``."""
 
     def note(self, text: str) -> None:
         """One line of news."""
@@ -26,7 +29,7 @@ class Silent:
     """Shows nothing."""
 
     @contextmanager
-    def task(self, title: str, total: int, done: int = 0) -> Iterator["Silent"]:  # noqa: ARG002  Progress's contract
+    def task(self, title: str, total: int, done: int = 0, *, unit: Unit = "") -> Iterator["Silent"]:  # noqa: ARG002
         """A bar nobody sees."""
         yield self
 

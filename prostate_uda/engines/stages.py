@@ -120,7 +120,10 @@ def train(
         epoch_length=total - state.step,
         decollate=False,
     )
-    with place.progress.task(stage.title, total, state.step) as task, log.open("a", encoding="utf-8") as lines:
+    with (
+        place.progress.task(stage.title, total, state.step) as task,
+        log.open("a", encoding="utf-8", buffering=1) as lines,
+    ):
         _Watch(stage, state, task, lines, place).attach(trainer)
         trainer.run()
     _save(path, stage, state)
@@ -155,13 +158,22 @@ class _Watch:
         self.lines.write(json.dumps({"step": self.state.step, **values}) + "\n")
         self.task.advance(1, values)
         if self.state.step % self.place.checkpoint_every == 0:
-            self.lines.flush()
             _save(self.place.checkpoint(self.stage.name), self.stage, self.state)
 
 
 def _truncate(log: Path, step: int) -> None:
     """Drop the lines of steps that will be done again."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    log.write_text("".join(kept), encoding="utf-8")
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if log.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
+    partial = log.with_name(f".{log.name}.partial")
+    partial.write_text("".join(kept), encoding="utf-8")
+    partial.replace(log)
+
+
+def _step_of(line: str) -> float:
+    """The step of a log line; infinite where the line is damaged."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return float("inf")

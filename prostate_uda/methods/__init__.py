@@ -7,6 +7,7 @@ from prostate_uda.errors import UnknownNameError
 from prostate_uda.methods.adaptsegnet import AdaptSegNet
 from prostate_uda.methods.base import Losses, Method, Optimization, State
 from prostate_uda.methods.metacorrection import MetaCorrection
+from prostate_uda.methods.options import check_options
 from prostate_uda.methods.self_training import SelfTraining
 from prostate_uda.methods.source_only import SourceOnly
 
@@ -24,10 +25,13 @@ def build_method(name: str, **settings: object) -> Method:
 
     Raises:
         UnknownNameError: no such method.
+        SettingsError: a setting it does not have, or a value it refuses.
     """
     if name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
-    return METHODS[name](**settings)
+    factory = METHODS[name]
+    check_options(name, factory.func if isinstance(factory, partial) else factory, settings)  # type: ignore[arg-type]
+    return factory(**settings)
 
 
 __all__ = [

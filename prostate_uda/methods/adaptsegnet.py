@@ -13,7 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from prostate_uda.data.batch import Batch
-from prostate_uda.methods.base import Losses, Method, Optimization, State, descend, forward, segmentation_loss
+from prostate_uda.errors import SettingsError
+from prostate_uda.methods.base import (
+    Losses,
+    Method,
+    Optimization,
+    State,
+    check_level_weights,
+    descend,
+    forward,
+    segmentation_loss,
+)
 from prostate_uda.networks.discriminators import Discriminator
 
 SOURCE, TARGET = 0.0, 1.0
@@ -41,6 +51,19 @@ class AdaptSegNet(Method):
     discriminator_rate: float = 1e-4
     discriminator_channels: int = 64
     discriminator_stages: int = 4
+
+    def __post_init__(self) -> None:
+        check_level_weights(self.level_weights)
+        if self.adversarial_weight < 0 or self.discriminator_rate <= 0:
+            raise SettingsError(
+                f"adversarial_weight {self.adversarial_weight}, discriminator_rate {self.discriminator_rate}; allowed "
+                "are a weight ≥ 0 and a rate > 0"
+            )
+        if self.discriminator_channels < 1 or self.discriminator_stages < 1:
+            raise SettingsError(
+                f"discriminator_channels {self.discriminator_channels}, discriminator_stages "
+                f"{self.discriminator_stages}; allowed is 1 or more for both"
+            )
 
     def prepare(
         self,

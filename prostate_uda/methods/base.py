@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -49,6 +50,11 @@ class Optimization:
             raise SettingsError(
                 f"learning rate {self.learning_rate}, head factor {self.head_factor}, {self.total_steps} steps, "
                 f"weight decay {self.weight_decay}; allowed are positive rate, factor and steps, decay ≥ 0"
+            )
+        if not all(map(isfinite, (self.learning_rate, self.head_factor, self.weight_decay, self.power))):
+            raise SettingsError(
+                f"learning rate {self.learning_rate}, head factor {self.head_factor}, weight decay "
+                f"{self.weight_decay}, power {self.power}; allowed are finite numbers"
             )
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -146,6 +152,16 @@ class State:
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in tensors.items()}
+
+
+def check_level_weights(weights: tuple[float, ...]) -> None:
+    """Check α.
+
+    Raises:
+        SettingsError: a weight is negative, or all are zero.
+    """
+    if min(weights) < 0 or max(weights) <= 0:
+        raise SettingsError(f"level_weights {weights}; allowed are weights ≥ 0, at least one of them > 0")
 
 
 class Method(ABC):

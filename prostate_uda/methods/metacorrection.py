@@ -28,6 +28,7 @@ from prostate_uda.methods.base import (
     Method,
     Optimization,
     State,
+    check_level_weights,
     descend,
     forward,
     forward_unmoved,
@@ -63,6 +64,7 @@ class MetaCorrection(Method):
     meta_minimum: float = 0.1
 
     def __post_init__(self) -> None:
+        check_level_weights(self.level_weights)
         if self.ntm_mode not in ("per-step", "learned"):
             raise SettingsError(f"NTM mode {self.ntm_mode!r}; allowed are 'per-step' and 'learned'")
         if not 0 < self.epsilon < 1:

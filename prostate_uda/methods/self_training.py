@@ -11,11 +11,13 @@ from typing import ClassVar
 from torch import nn
 
 from prostate_uda.data.batch import Batch
+from prostate_uda.errors import SettingsError
 from prostate_uda.methods.base import (
     Losses,
     Method,
     Optimization,
     State,
+    check_level_weights,
     descend,
     forward,
     forward_unmoved,
@@ -35,6 +37,11 @@ class SelfTraining(Method):
     needs: ClassVar[frozenset[str]] = frozenset({"pseudo_labels"})
     level_weights: tuple[float, ...] = (0.1, 1.0)
     target_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_level_weights(self.level_weights)
+        if self.target_weight < 0:
+            raise SettingsError(f"target_weight {self.target_weight}; allowed is 0 or more")
 
     def prepare(
         self,

@@ -1,10 +1,28 @@
 """Floor 5: the Python API. One file is one task, told from top to bottom; the CLI only parses and prints."""
 
 from prostate_uda.recipes.adapt import adapt
+from prostate_uda.recipes.doctor import doctor
 from prostate_uda.recipes.evaluate import evaluate
 from prostate_uda.recipes.infer import infer
 from prostate_uda.recipes.info import describe
 from prostate_uda.recipes.phantom import make_phantom
+from prostate_uda.recipes.places import Place, read_role
+from prostate_uda.recipes.prepare import prepare_decathlon, prepare_folder, prepare_nci_isbi13
 from prostate_uda.recipes.settings import AdaptSettings
+from prostate_uda.recipes.show import show
 
-__all__ = ["AdaptSettings", "adapt", "describe", "evaluate", "infer", "make_phantom"]
+__all__ = [
+    "AdaptSettings",
+    "Place",
+    "adapt",
+    "describe",
+    "doctor",
+    "evaluate",
+    "infer",
+    "make_phantom",
+    "prepare_decathlon",
+    "prepare_folder",
+    "prepare_nci_isbi13",
+    "read_role",
+    "show",
+]

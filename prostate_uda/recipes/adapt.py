@@ -5,16 +5,15 @@ grid → bundle, tables and pictures. Whatever is done is on disk, so an interru
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.transforms import Compose
 from torch import nn
 
 from prostate_uda.data.domains import Case
-from prostate_uda.data.preprocessing import preprocessing
 from prostate_uda.data.slices import BatchStream, SliceSet
 from prostate_uda.engines import checkpoints
 from prostate_uda.engines.evaluation import Segmenter
@@ -25,14 +24,16 @@ from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
 from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, load_imagenet_weights
-from prostate_uda.recipes.bundle_folder import network_config, preprocessing_config, write_bundle
+from prostate_uda.recipes.bundle_folder import network_config, write_bundle
 from prostate_uda.recipes.judging import judge_run
-from prostate_uda.recipes.record import Record
+from prostate_uda.recipes.record import Record, claimed
+from prostate_uda.recipes.rehearsal import rehearse
 from prostate_uda.recipes.settings import FREE, OWN, AdaptSettings, pick_device
 from prostate_uda.recipes.world import World, open_world
-from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
+from prostate_uda.transforms import AUGMENTATIONS
 
 CLASSES = 3
+SOURCE_ONLY = "source-only"
 SELECTION_RULE = "last step of the last round; no target label is read before the final evaluation"
 
 
@@ -43,7 +44,6 @@ class Bench:
     settings: AdaptSettings
     place: Workplace
     world: World
-    preprocessing: Compose
 
     def stage(self, name: str, title: str, method: Method, rate: float, steps: int) -> Stage:
         """A stretch of training."""
@@ -69,7 +69,7 @@ class Bench:
     def segmenter(self, network: nn.Module) -> Segmenter:
         """The network as it is now, over whole volumes of the target."""
         inferer = SliceStackInferer(self.settings.depth, batch_size=16)
-        return Segmenter(FinalLogits(network), self.preprocessing, inferer, self.place.device)
+        return Segmenter(FinalLogits(network), self.world.pipeline.preprocessing, inferer, self.place.device)
 
 
 def adapt(
@@ -94,19 +94,32 @@ def adapt(
     progress = progress or Silent()
     device = pick_device(settings.device)
     _check_out(out, resume)
-    bench_pre = preprocessing(settings.grid, NORMALIZATIONS[settings.normalize].build())
-    world = open_world(settings, bench_pre, progress)
-    record = _open_record(settings, out, world, resume)
+    before = _earlier(settings, out, resume)
+    if before is not None and before.content.get("status") == "done":
+        progress.note(f"{out} is finished; give another --out to begin a new run")
+        return before.content
+    world = open_world(settings, progress)
+    _check_same_data(settings, world, before)
+    if before is None:
+        rehearse(settings, new_network(settings, device))
+    with claimed(out):
+        record = before or _begin(settings, out, world)
+        return _run(settings, out, world, record, device, progress)
+
+
+def _run(
+    settings: AdaptSettings, out: Path, world: World, record: Record, device: torch.device, progress: Progress
+) -> dict[str, Any]:
     place = Workplace(folder=out, device=device, progress=progress, checkpoint_every=settings.checkpoint_every)
     if settings.start_from is not None:
         _start_from(settings.start_from, place)
-    bench = Bench(settings, place, world, bench_pre)
+    bench = Bench(settings, place, world)
     with record.timed("source_training"):
         source_only = train_source(bench)
     with record.timed("domain_predictor"):
         predictor = train_predictor(bench, source_only)
     adapted = source_only
-    for number in range(1, settings.rounds + 1):
+    for number in range(1, 1 + (settings.rounds if settings.method != SOURCE_ONLY else 0)):
         with record.timed(f"round_{number}"):
             adapted = run_round(bench, number, adapted, predictor)
     with record.timed("evaluation"):
@@ -119,12 +132,11 @@ def adapt(
 
 def _write_bundle(folder: Path, bench: Bench, network: nn.Module, record: Record) -> None:
     settings = bench.settings
-    channel = bench.world.target_domain.channel
     write_bundle(
         folder,
         network_config=network_config(settings.network, in_channels=settings.depth, num_classes=CLASSES),
         state_dict=FinalLogits(network).state_dict(),
-        preprocessing_config=preprocessing_config(settings.grid, settings.normalize, channel=channel),
+        preprocessing_config=bench.world.pipeline.config,
         depth=settings.depth,
         provenance=record.content,
     )
@@ -134,16 +146,48 @@ def _check_out(out: Path, resume: bool) -> None:
     begun = (out / "run.json").exists()
     if resume and not begun:
         raise SettingsError(f"{out} holds no run to resume; leave out --resume to begin one")
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if (
+        not resume
+        and out.exists()
+        and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir()))
+    ):
         raise SettingsError(f"{out} is already in use; add --resume to go on with it, or give another --out")
 
 
-def _open_record(settings: AdaptSettings, out: Path, world: World, resume: bool) -> Record:
+def _earlier(settings: AdaptSettings, out: Path, resume: bool) -> Record | None:
+    """The record of the run that is taken up, once it and the run that is started from have these settings."""
     if settings.start_from is not None:
         Record.made_with(settings.start_from / "run.json", settings.record(), OWN | FREE)
-    if resume:
-        return Record.made_with(out / "run.json", settings.record(), FREE)
-    out.mkdir(parents=True, exist_ok=True)
+    return Record.made_with(out / "run.json", settings.record(), FREE) if resume else None
+
+
+def _check_same_data(settings: AdaptSettings, world: World, before: Record | None) -> None:
+    """Refuse to go on with other files than those that the earlier run read.
+
+    Raises:
+        SettingsError: a file has changed, come or gone; the message names it.
+    """
+    now = world.hashes()
+    if before is not None:
+        _compare(before, now, "")
+    if settings.start_from is not None:
+        earlier = Record.read(settings.start_from / "run.json")
+        for part in ("source/", "target/train/"):
+            _compare(earlier, now, part)
+
+
+def _compare(earlier: Record, now: Mapping[str, str], part: str) -> None:
+    before = earlier.content.get("hashes", {})
+    names = sorted(name for name in {*before, *now} if name.startswith(part) and before.get(name) != now.get(name))
+    if names:
+        what = "is new" if names[0] not in before else "is gone" if names[0] not in now else "has changed"
+        raise SettingsError(
+            f"{earlier.path} was made from other files: {names[0]} {what} ({len(names)} in all); bring them back, or "
+            "begin a new run"
+        )
+
+
+def _begin(settings: AdaptSettings, out: Path, world: World) -> Record:
     return Record.begin(
         out / "run.json",
         settings.record(),
@@ -208,7 +252,7 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: nn.Modul
             bench.place.progress,
             f"round {number}: pseudo-labels",
         )
-        target = bench.world.with_labels(labelled, bench.preprocessing)
+        target = bench.world.with_labels(labelled)
     network = copy.deepcopy(teacher)
     stage = bench.stage(name, f"round {number}: {settings.method}", method, settings.adapt_rate, settings.steps)
     pairs = Pairs(bench.stream(f"{name}-source", bench.world.source), bench.stream(f"{name}-target", target))

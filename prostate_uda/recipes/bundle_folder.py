@@ -42,12 +42,14 @@ def network_config(name: str, *, in_channels: int, num_classes: int = 3) -> dict
     factory = NETWORKS[name]
     settings = factory.keywords if isinstance(factory, partial) else {}
     target = factory.func if isinstance(factory, partial) else factory
-    config = {"_target_": _dotted(target), **settings, "in_channels": in_channels, "num_classes": num_classes}
+    config = {"_target_": dotted(target), **settings, "in_channels": in_channels, "num_classes": num_classes}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
 
 
-def preprocessing_config(grid: WorkingGrid, normalize: str, *, channel: int = 0) -> dict[str, Any]:
-    """``preprocessing(grid, NORMALIZATIONS[normalize].build())`` as a bundle names it.
+def preprocessing_config(
+    grid: WorkingGrid, normalize: str, learned: Mapping[str, Any] | None = None, *, channel: int = 0
+) -> dict[str, Any]:
+    """``preprocessing(grid, NORMALIZATIONS[normalize].build(**learned))`` as a bundle names it.
 
     Raises:
         UnknownNameError: no such normalization.
@@ -56,8 +58,8 @@ def preprocessing_config(grid: WorkingGrid, normalize: str, *, channel: int = 0)
         raise UnknownNameError("normalization", normalize, NORMALIZATIONS)
     return {
         "_target_": "prostate_uda.data.preprocessing.preprocessing",
-        "grid": {"_target_": _dotted(WorkingGrid), "spacing_mm": grid.spacing_mm, "size": grid.size},
-        "normalize": {"_target_": _dotted(NORMALIZATIONS[normalize].build)},
+        "grid": {"_target_": dotted(WorkingGrid), "spacing_mm": grid.spacing_mm, "size": grid.size},
+        "normalize": {"_target_": dotted(NORMALIZATIONS[normalize].build), **(learned or {})},
         "channel": channel,
     }
 
@@ -185,5 +187,6 @@ def _release(package: str) -> str:
     return version(package).split("+")[0]
 
 
-def _dotted(target: Any) -> str:  # noqa: ANN401  a class or a function
+def dotted(target: Any) -> str:  # noqa: ANN401  a class or a function
+    """The name that a bundle's ``_target_`` needs."""
     return f"{target.__module__}.{target.__qualname__}"

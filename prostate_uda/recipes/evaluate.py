@@ -6,12 +6,18 @@ from typing import Any
 from prostate_uda.data.labels import ZONE_VALUES, parse_label_names
 from prostate_uda.data.volumes import check_same_grid, file_suffix, read_label
 from prostate_uda.engines.evaluation import judge, mean_scores
+from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.errors import DataError
 from prostate_uda.recipes.record import write_rows
 
 
 def evaluate(
-    predictions: Path, labels: Path, *, label_names: str | None = None, out: Path | None = None
+    predictions: Path,
+    labels: Path,
+    *,
+    label_names: str | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, float | None]]:
     """Judge every prediction that has a truth of the same name.
 
@@ -20,6 +26,7 @@ def evaluate(
         labels: Folder of the truth.
         label_names: What the truth's label values mean, such as ``"1=TZ,2=PZ"``; by default 1 = PZ, 2 = TZ.
         out: CSV to write, or None.
+        progress: Is told of what could not be judged.
 
     Returns:
         A row per case, and the means over the cases.
@@ -32,6 +39,9 @@ def evaluate(
     both = sorted(set(predicted) & set(true))
     if not both:
         raise DataError(f"no file name is in both {predictions} and {labels}; name predictions and labels alike")
+    alone = sorted(set(predicted) ^ set(true))
+    if alone:
+        (progress or Silent()).note(f"{len(alone)} files are in one folder only and not judged: {', '.join(alone)}")
     rows = []
     for name in both:
         label = read_label(predicted[name], ZONE_VALUES)

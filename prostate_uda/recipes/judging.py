@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prostate_uda.data.domains import Case
-from prostate_uda.data.volumes import Volume, check_same_grid, read_label, write_label
+from prostate_uda.data.reading import read_truth
+from prostate_uda.data.volumes import Volume, write_label
 from prostate_uda.engines.evaluation import SCORES, Segmenter, judge, mean_scores
 from prostate_uda.engines.observers import Progress
 from prostate_uda.recipes.record import Record, write_rows
@@ -42,12 +43,35 @@ def judge_run(
     comparison_strip(strips, path=out / "pictures" / "strip.png")
     rows += _on_source(world, segmenters["source_only"], progress)
     write_rows(out / "cases.csv", rows)
+    _tell_empty(rows, progress)
     record.save(
+        volumes_mL={stage: _volumes([row for row in rows if row["stage"] == stage]) for stage in STAGES},
         results={
             stage: mean_scores([row for row in rows if row["stage"] == stage])
             for stage in (*STAGES, "source_only_on_source")
-        }
+        },
     )
+
+
+def _volumes(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and range of each zone's volume in mL: all there is to compare where no case has a label."""
+    found = {zone: [float(row[f"{zone}_mL"]) for row in rows] for zone in SCORES[:3]}
+    return {
+        zone: {"mean": float(np.mean(values)), "min": min(values), "max": max(values)} for zone, values in found.items()
+    }
+
+
+def _tell_empty(rows: list[dict[str, Any]], progress: Progress) -> None:
+    """Say where the adapted network found no gland or not both zones: such a result is to be looked at, not used."""
+    adapted = [row for row in rows if row["stage"] == STAGES[1]]
+    for zone in SCORES[:2]:
+        missing = [str(row["case"]) for row in adapted if row[f"{zone}_mL"] == 0]
+        if missing:
+            named = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
+            progress.note(
+                f"warning: no {zone} in {len(missing)} of {len(adapted)} adapted predictions ({named}); look at "
+                "pictures/, and train longer or choose another --normalize"
+            )
 
 
 def _predict(
@@ -60,16 +84,7 @@ def _predict(
         folder = out / "predictions" / stage
         folder.mkdir(parents=True, exist_ok=True)
         write_label(folder / f"{case.id}.nii.gz", label, volume)
-    return volume, _truth(case, volume), predicted
-
-
-def _truth(case: Case, volume: Volume) -> NDArray[np.uint8] | None:
-    if case.label is None:
-        return None
-    label = read_label(case.label, case.values)
-    check_same_grid(label, volume)
-    truth: NDArray[np.uint8] = label.array
-    return truth
+    return volume, read_truth(case, volume), predicted
 
 
 def _draw(
@@ -110,7 +125,7 @@ def _on_source(world: World, segmenter: Segmenter, progress: Progress) -> list[d
     with progress.task("evaluation on the source", len(cases)) as task:
         for case in cases:
             volume, label = segmenter(case.image)
-            scores = judge(label, _truth(case, volume), volume.grid.spacing)
+            scores = judge(label, read_truth(case, volume), volume.grid.spacing)
             rows.append({"case": case.id, "stage": "source_only_on_source", **scores})
             task.advance()
     return rows

@@ -1,19 +1,25 @@
 """Floor 5: ``run.json``, the record of what was done with what, and what came out."""
 
 import csv
-import hashlib
+import errno
 import json
 import platform
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from prostate_uda.errors import CheckpointError, SettingsError
 
 PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "scikit-image")
+
+LOCK = ".lock"
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -57,14 +63,23 @@ def versions() -> dict[str, str]:
     }
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files in order of their names."""
-    digest = hashlib.sha256()
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    for file in files:
-        if file.is_file():
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep a folder, made where it is missing, to this process while it works there.
+
+    Raises:
+        SettingsError: another process works there, or it cannot be written, now or while it is worked in.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise SettingsError(f"another process is working in {folder}; wait for it, or give another folder") from error
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise SettingsError(f"{folder} cannot be written ({error.strerror}); make room, or give another one") from error
 
 
 class Record:
@@ -87,6 +102,18 @@ class Record:
         return record
 
     @classmethod
+    def read(cls, path: Path) -> "Record":
+        """An earlier run.
+
+        Raises:
+            CheckpointError: there is none, or its file is damaged.
+        """
+        content = read_json(path)
+        if not all(isinstance(content.get(name), dict) for name in ("settings", "timing", "hashes")):
+            raise CheckpointError(f"{path} is no record of a run; give the folder of one, or begin a new run")
+        return cls(path, content)
+
+    @classmethod
     def made_with(cls, path: Path, settings: Mapping[str, Any], free: Collection[str]) -> "Record":
         """An earlier run, made with the same settings but for the free ones.
 
@@ -94,8 +121,8 @@ class Record:
             CheckpointError: there is none.
             SettingsError: another setting differs.
         """
-        record = cls(path, read_json(path))
-        before, now = record.content.get("settings", {}), _clean(settings)
+        record = cls.read(path)
+        before, now = record.content["settings"], _clean(settings)
         changed = sorted(key for key in now if key not in free and before.get(key) != now[key])
         if changed:
             told = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed)

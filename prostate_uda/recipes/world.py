@@ -1,17 +1,23 @@
 """Floor 5: the two domains of a run, found, checked and cut into slices before anything is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from monai.transforms import Compose
+import torch
 
+from prostate_uda.data.cache import content_hash
+from prostate_uda.data.datalists import DataList
 from prostate_uda.data.domains import Case, Domain, PhantomDomain, PhantomSettings, Split, get_domain
-from prostate_uda.data.labels import ZONE_VALUES, parse_label_names
+from prostate_uda.data.domains.base import Role
+from prostate_uda.data.labels import PZ, TZ, ZONE_VALUES, parse_label_names
+from prostate_uda.data.reading import CaseReader, read_truth
 from prostate_uda.data.slices import SliceSet
+from prostate_uda.data.volumes import read_image
 from prostate_uda.engines.observers import Progress
-from prostate_uda.errors import DataError
+from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.maths.losses import IGNORE
-from prostate_uda.recipes.record import file_hash
+from prostate_uda.recipes.pipeline import Pipeline, build_pipeline
 from prostate_uda.recipes.settings import AdaptSettings
 
 PSEUDO_VALUES = {**ZONE_VALUES, IGNORE: IGNORE}
@@ -28,6 +34,8 @@ class World:
         target_split: Training cases without labels; test cases, labelled where the data are.
         source: Slices of the source's training cases.
         target: Slices of the target's training cases, without labels.
+        pipeline: From files to slices.
+        others: Further files that decide a run, by what they are.
     """
 
     source_domain: Domain
@@ -36,10 +44,13 @@ class World:
     target_split: Split
     source: SliceSet
     target: SliceSet
+    pipeline: Pipeline
+    others: Mapping[str, Path]
 
-    def with_labels(self, cases: Sequence[Case], preprocessing: Compose) -> SliceSet:
+    def with_labels(self, cases: Sequence[Case]) -> SliceSet:
         """The target's slices with these cases' labels (pseudo-labels: 0, 1, 2, and 255 for none)."""
-        return SliceSet.from_cases([replace(case, values=PSEUDO_VALUES) for case in cases], preprocessing)
+        named = [replace(case, values=PSEUDO_VALUES) for case in cases]
+        return SliceSet.from_cases(named, replace(self.pipeline.reader, store=None))
 
     def shown(self) -> tuple[Case, ...]:
         """The target cases that are predicted at the end: the test cases, or all where there are none."""
@@ -53,20 +64,20 @@ class World:
         }
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of every image and label file, by ``role/part/case/file``."""
-        found = {}
+        """SHA-256 of every image and label that is read, by ``role/part/case/file``, and of other files by name."""
+        found = {name: content_hash(path) for name, path in self.others.items()}
         for role, split in (("source", self.source_split), ("target", self.target_split)):
             for part, cases in (("train", split.train), ("test", split.test)):
                 for case in cases:
                     for kind, path in (("image", case.image), ("label", case.label)):
                         if path is not None:
-                            found[f"{role}/{part}/{case.id}/{kind}"] = file_hash(path)
+                            found[f"{role}/{part}/{case.id}/{kind}"] = content_hash(path)
         return found
 
 
-def _slices(title: str, cases: Sequence[Case], preprocessing: Compose, progress: Progress) -> SliceSet:
+def _slices(title: str, cases: Sequence[Case], reader: CaseReader, progress: Progress) -> SliceSet:
     with progress.task(title, len(cases)) as task:
-        return SliceSet.from_cases(cases, preprocessing, progress=lambda _: task.advance())
+        return SliceSet.from_cases(cases, reader, progress=lambda _: task.advance())
 
 
 def _domain(name: str, settings: AdaptSettings) -> Domain:
@@ -80,6 +91,43 @@ def _domain(name: str, settings: AdaptSettings) -> Domain:
     return domain.configured(wanted)
 
 
+def _data_list(settings: AdaptSettings) -> DataList | None:
+    if settings.data_list is None:
+        return None
+    listed = DataList.read(settings.data_list)
+    if not (listed.concerns("source", settings.source) or listed.concerns("target", settings.target)):
+        raise SettingsError(
+            f"{settings.data_list} lists neither {settings.source!r} nor {settings.target!r}; give another --data-list"
+        )
+    return listed
+
+
+def _split(domain: Domain, role: Role, settings: AdaptSettings, listed: DataList | None) -> Split:
+    """The cases of a role: by the data list where there is one, else as the domain splits them."""
+    root, labels = getattr(settings, f"{role}_root"), getattr(settings, f"{role}_labels")
+    if listed is None or not listed.concerns(role, domain.name):
+        return domain.cases(root, labels, role=role, seed=settings.seed)
+    return listed.apply(domain.located(root, labels, role=role), role, settings.fold)
+
+
+def _check_test_cases(cases: Sequence[Case], channel: int, progress: Progress) -> None:
+    """Read what is judged at the end once now: a damaged scan is to stop a run before it trains, not after.
+
+    Raises:
+        DataError: an image or label cannot be used, or they lie on different grids.
+    """
+    with progress.task("checking the test cases", len(cases)) as task:
+        for case in cases:
+            read_truth(case, read_image(case.image, channel))
+            task.advance()
+
+
+def _pz_in_front(slices: SliceSet) -> bool:
+    """Whether PZ lies in front of TZ on the whole; rows run anterior to posterior."""
+    rows = [torch.nonzero(slices.labels == zone)[:, 1].float() for zone in (PZ, TZ)]
+    return all(len(found) for found in rows) and bool(rows[0].mean() < rows[1].mean())
+
+
 def _named(split: Split, names: str | None) -> Split:
     """The split with the label values that the user names, where he does."""
     if names is None:
@@ -89,7 +137,7 @@ def _named(split: Split, names: str | None) -> Split:
     return Split(train, test)
 
 
-def open_world(settings: AdaptSettings, preprocessing: Compose, progress: Progress) -> World:
+def open_world(settings: AdaptSettings, progress: Progress) -> World:
     """Find both domains' cases and read them.
 
     Raises:
@@ -97,17 +145,28 @@ def open_world(settings: AdaptSettings, preprocessing: Compose, progress: Progre
     """
     source_domain = _domain(settings.source, settings)
     target_domain = _domain(settings.target, settings)
-    source_split = source_domain.cases(settings.source_root, settings.source_labels, role="source", seed=settings.seed)
-    target_split = target_domain.cases(settings.target_root, settings.target_labels, role="target", seed=settings.seed)
-    source_split = _named(source_split, settings.source_label_names)
-    target_split = _named(target_split, settings.target_label_names)
+    listed = _data_list(settings)
+    source_split = _named(_split(source_domain, "source", settings, listed), settings.source_label_names)
+    target_split = _named(_split(target_domain, "target", settings, listed), settings.target_label_names)
     if not target_split.train:
         raise DataError(f"{settings.target_root} has no case to adapt to; give more scans with --target-root")
+    _check_test_cases((*source_split.test, *target_split.test), target_domain.channel, progress)
+    pipeline = build_pipeline(
+        settings.grid, settings.normalize, source_split.train, progress, channel=target_domain.channel
+    )
+    source = _slices("reading the source", source_split.train, pipeline.reader, progress)
+    if _pz_in_front(source):
+        progress.note(
+            "the source's PZ lies in front of its TZ, which no prostate has: are the values exchanged? say what they "
+            "mean with --source-label-names, such as 1=TZ,2=PZ"
+        )
     return World(
         source_domain,
         target_domain,
         source_split,
         target_split,
-        _slices("reading the source", source_split.train, preprocessing, progress),
-        _slices("reading the target", target_split.train, preprocessing, progress),
+        source,
+        _slices("reading the target", target_split.train, pipeline.reader, progress),
+        pipeline,
+        {name: path for name in ("weights", "data_list") if (path := getattr(settings, name)) is not None},
     )

@@ -1,18 +1,16 @@
-"""Floor 2: intensity normalization presets, MONAI dictionary transforms on the key ``image``.
+"""Floor 2: intensity normalization by statistics of one volume, MONAI dictionary transforms on the key ``image``.
 
-MR intensities have no unit: each preset decides what two scanners have in common. All of them see one volume at a
+MR intensities have no unit: each normalization decides what two scanners have in common. All see one volume at a
 time, so training and inference repeat each other exactly. Statistics are of the body: voxels above 0, or above the
 volume's minimum where that is negative. The air that scanners fill with zeros says nothing about tissue; it is moved
 with the rest, and so stays dark.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from monai.transforms import Identityd
 from monai.transforms.transform import MapTransform, Transform
 from torch import Tensor
@@ -84,29 +82,3 @@ def zscore() -> Transform:
 def minmax() -> Transform:
     """The percentiles to 0 and 1, clipped beyond."""
     return NormalizeBodyd("minmax")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normalization:
-    """A preset: a transform that may have to be taught by the source's training images first.
-
-    Attributes:
-        title: One line for people.
-        build: A module-level function, so that a bundle can name it; its keyword arguments are what ``learn`` returned.
-            Makes a MONAI dictionary transform of the key ``image``, ``(1, X, Y, Z)`` in LPS, that leaves no trace in
-            ``applied_operations``: the inverse of a prediction is spatial only.
-        learn: From the training volumes, ``(1, X, Y, Z)`` MetaTensors in LPS as read, to keyword arguments of
-            ``build`` that JSON can hold. ``None`` where there is nothing to learn.
-    """
-
-    title: str
-    build: Callable[..., Transform]
-    learn: Callable[[Iterable[MetaTensor]], dict[str, Any]] | None = None
-
-
-NORMALIZATIONS: dict[str, Normalization] = {
-    "none": Normalization(title="intensities as they are", build=no_normalization),
-    "zscore": Normalization(title="clip to percentiles, zero mean and unit variance in the body", build=zscore),
-    "minmax": Normalization(title="percentiles to 0 and 1, clipped beyond", build=minmax),
-}
-"""The presets that ``--normalize`` names."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.engines import checkpoints
-from prostate_uda.errors import CheckpointError, UnknownNameError
+from prostate_uda.errors import CheckpointError, SettingsError, UnknownNameError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import METHODS, Method, Optimization, State, build_method
 from prostate_uda.networks import DeepLab, Discriminator, DomainPredictor
@@ -215,7 +215,7 @@ def test_settings_replace_the_published_ones_and_nothing_can_be_changed_later(na
     assert method.level_weights == (0.5, 2.0)  # type: ignore[attr-defined]
     with pytest.raises(AttributeError):
         method.level_weights = (1.0, 1.0)  # type: ignore[attr-defined]
-    with pytest.raises(TypeError, match="no_such_setting"):
+    with pytest.raises(SettingsError, match="no_such_setting"):
         build_method(name, no_such_setting=1)
 
 

@@ -8,7 +8,8 @@ import torch
 from prostate_uda.data.batch import Batch
 from prostate_uda.data.domains.base import Case
 from prostate_uda.data.preprocessing import WorkingGrid, preprocessing
-from prostate_uda.data.slices import BatchStream, SliceSet, adjacent_slices
+from prostate_uda.data.reading import CaseReader
+from prostate_uda.data.slices import BatchStream, SliceSet
 from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.transforms.augmentation import no_augmentation, plain
@@ -47,7 +48,6 @@ def drawn(batch: Batch) -> list[int]:
 def test_neighbours_stop_at_the_ends_of_a_case(slices):
     stacked = slices.stack(torch.tensor([0, 3, 4, 12]), 5)[:, :, 0, 0]
     assert stacked.tolist() == [[0, 0, 0, 1, 2], [1, 2, 3, 3, 3], [4, 4, 4, 5, 6], [10, 11, 12, 12, 12]]
-    assert adjacent_slices(torch.tensor([2]), 1, 0, 9).tolist() == [[2]]
 
 
 def test_an_epoch_shows_every_slice_once(slices):
@@ -148,7 +148,7 @@ def cases(tmp_path) -> list[Case]:
 def test_from_cases(cases):
     told: list[int] = []
     pre = preprocessing(WorkingGrid(spacing_mm=1.0, size=32), no_normalization())
-    slices = SliceSet.from_cases(cases, pre, progress=told.append)
+    slices = SliceSet.from_cases(cases, CaseReader(pre), progress=told.append)
     assert told == [1, 2]
     assert slices.images.shape == slices.labels.shape == (8, 32, 32)
     assert (slices.images.dtype, slices.labels.dtype) == (torch.float32, torch.uint8)
@@ -166,4 +166,4 @@ def test_from_cases(cases):
 
 def test_from_no_cases():
     with pytest.raises(DataError, match="no case"):
-        SliceSet.from_cases([], preprocessing(WorkingGrid(1.0, 32), no_normalization()))
+        SliceSet.from_cases([], CaseReader(preprocessing(WorkingGrid(1.0, 32), no_normalization())))

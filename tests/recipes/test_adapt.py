@@ -125,7 +125,7 @@ class InterruptsAt:
         self.current = ""
 
     @contextmanager
-    def task(self, title: str, total: int, done: int = 0) -> Iterator["InterruptsAt"]:
+    def task(self, title: str, total: int, done: int = 0, *, unit: str = "") -> Iterator["InterruptsAt"]:
         self.current = title
         yield self
 
@@ -240,7 +240,6 @@ def test_names_and_numbers_that_are_not_allowed() -> None:
         {"algorithm": "adamw"},
         {"options": {"epsilon": 0}},
         {"options": {"nothing": 1}},
-        {"method": "source-only"},
         {"seed": -1},
     ):
         with pytest.raises(SettingsError):

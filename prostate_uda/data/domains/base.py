@@ -105,6 +105,15 @@ class Domain(ABC):
         Raises:
             DataError: If the root is missing, is no folder, or holds too few usable cases.
         """
+        found = self.located(root, labels, role=role)
+        return split_cases(found.cases, role=role, seed=seed, holdout=holdout, declared_test=found.declared_test)
+
+    def located(self, root: Path | None, labels: Path | None = None, *, role: Role) -> Found:
+        """What :meth:`find` finds, once the folders are known to be there and to hold something.
+
+        Raises:
+            DataError: If a folder is missing or holds no case; the message names the flag of the role.
+        """
         if root is None and self.needs_root:
             raise DataError(f"domain {self.name!r} needs its folder; say where it is with --{role}-root")
         if root is not None and not root.is_dir():
@@ -114,7 +123,7 @@ class Domain(ABC):
         found = self.find(root, labels)
         if not found.cases:
             raise DataError(f"{root} holds no case of domain {self.name!r}; give another folder with --{role}-root")
-        return split_cases(found.cases, role=role, seed=seed, holdout=holdout, declared_test=found.declared_test)
+        return found
 
 
 def split_cases(

@@ -2,41 +2,63 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prostate_uda.data.canonical import check_finished
 from prostate_uda.data.domains.base import Case, Domain, Found
-from prostate_uda.data.labels import ZONE_VALUES, values_by_name
+from prostate_uda.data.labels import ZONE_VALUES, ZONE_WORDS, values_by_name
 from prostate_uda.data.volumes import file_suffix
 from prostate_uda.errors import DataError
 
 TASK = "Task05_Prostate"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Decathlon(Domain):
-    """Task05 of the Decathlon: 32 labelled and 16 unlabelled cases, 4D files with T2 in channel 0 and ADC in 1."""
+    """A task of the Decathlon; Task05 has 32 labelled and 16 unlabelled cases, 4D, with T2 in channel 0 and ADC in 1.
+
+    Args:
+        task: Name of the unpacked folder.
+        words: What the data list may call each of our label values.
+    """
+
+    task: str = TASK
+    words: Mapping[int, tuple[str, ...]] = field(default_factory=lambda: ZONE_WORDS)
 
     def find(self, root: Path | None, labels: Path | None = None) -> Found:
         """Find the cases that ``dataset.json`` lists; AppleDouble files (``._*``) are skipped.
 
         Args:
-            root: The unpacked ``Task05_Prostate``, or the folder it was unpacked in.
+            root: The unpacked task (``Task05_Prostate``), the folder it was unpacked in, or what ``prepare`` made.
             labels: Not taken; the data list names the labels.
 
         Raises:
-            DataError: If there is no readable data list, it names other zones, or a file it lists is missing.
+            DataError: If there is no readable data list, it names other zones, a file it lists is missing, or
+                the folder was not prepared to the end.
         """
         if root is None or labels is not None:
             raise DataError(
                 f"domain {self.name!r} takes one folder, its labels lie in it; use domain 'folder' for others"
             )
-        folder = root / TASK if (root / TASK / "dataset.json").is_file() else root
+        check_finished(root)
+        folder = root / self.task if (root / self.task / "dataset.json").is_file() else root
         listed = _listed(folder / "dataset.json")
-        values = _values(folder / "dataset.json", listed.get("labels"))
+        values = self._values(folder / "dataset.json", listed.get("labels"))
         training = [_case(folder, entry, values) for entry in _entries(folder, listed, "training")]
         test = [_case(folder, entry, values) for entry in _entries(folder, listed, "test")]
         cases = sorted((*training, *test), key=lambda case: case.id)
         return Found(tuple(cases), frozenset(case.id for case in test))
+
+    def _values(self, path: Path, named: object) -> Mapping[int, int]:
+        """What the list's label values mean, by their names: the Decathlon has 1 = PZ, Prostate158 has 2 = PZ."""
+        if not isinstance(named, Mapping):
+            return ZONE_VALUES
+        try:
+            return values_by_name(named, self.words)
+        except DataError as error:
+            raise DataError(f"{path}: {error}; give the unpacked {self.task}, or a list with these names") from error
 
 
 def _listed(path: Path) -> dict[str, Any]:
@@ -52,16 +74,6 @@ def _listed(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DataError(f"{path} has no list 'training'; give the unpacked {TASK} folder")
     return content
-
-
-def _values(path: Path, named: object) -> Mapping[int, int]:
-    """What the list's label values mean, by their names: the Decathlon has 1 = PZ, Prostate158 has 2 = PZ."""
-    if not isinstance(named, Mapping):
-        return ZONE_VALUES
-    try:
-        return values_by_name(named)
-    except DataError as error:
-        raise DataError(f"{path}: {error}; give {TASK}, or a list that names PZ and TZ") from error
 
 
 def _entries(folder: Path, listed: Mapping[str, Any], part: str) -> list[tuple[Path, Path | None]]:

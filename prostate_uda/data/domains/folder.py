@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from prostate_uda.data.canonical import check_finished
 from prostate_uda.data.dicom import dicom_folders, is_dicom, study_of
 from prostate_uda.data.domains.base import Case, Domain, Found
 from prostate_uda.data.volumes import file_suffix
@@ -33,10 +34,12 @@ class FolderDomain(Domain):
             labels: A folder with labels, searched at every depth, in place of the layout's own.
 
         Raises:
-            DataError: If a label matches no scan, two match one, or the folder is one patient's study.
+            DataError: If a label matches no scan, two match one, the folder is one patient's study, or it was not
+                prepared to the end.
         """
         if root is None:
             raise DataError(f"domain {self.name!r} needs its folder")
+        check_finished(root)
         if (root / "imagesTr").is_dir():
             training = self._part(root / "imagesTr", labels or _existing(root / "labelsTr"), strict=labels is None)
             test = self._part(root / "imagesTs", labels or _existing(root / "labelsTs"), strict=labels is None)

@@ -3,7 +3,8 @@
 DICOM series (or converted files) named by patient, ``ProstateDx-SS-NNNN``; labels are the challenge's NRRD files, which
 may carry ``_truth`` or ``_correctedLabels``. SS is 01 for training, 02 for the leaderboard and 03 for test; the latter
 two are the declared test part. The 3T half (``Prostate3T-…``) comes from the Decathlon's hospital and is left out.
-Training cases 0055 and 0082 have labels on another grid than their image: they are refused where labels are read.
+Training cases 0055 and 0082 have labels on another grid than their image: they are refused where labels are read, and
+``prostate-uda prepare nci-isbi13`` lays them where they belong.
 """
 
 from pathlib import Path

@@ -1,18 +1,14 @@
 """Floor 2: the two phantom domains; their cases are generated once into a cache and read from there."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from prostate_uda.data.cache import cache_folder
 from prostate_uda.data.domains.base import Case, Domain, Found
 from prostate_uda.data.phantom import PROTOCOLS, VERSION, Protocol, Size, write_dataset
 from prostate_uda.errors import DataError, SettingsError
-
-CACHE_VARIABLE = "PROSTATE_UDA_CACHE"
 
 
 @dataclass(frozen=True)
@@ -30,12 +26,6 @@ class PhantomSettings:
     train: int = 16
     test: int = 8
     seed: int = 0
-
-
-def cache_folder() -> Path:
-    """Where generated data sets live: ``$PROSTATE_UDA_CACHE``, or the user's cache folder."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else user_cache_path("prostate-uda")
 
 
 @dataclass(frozen=True, kw_only=True)

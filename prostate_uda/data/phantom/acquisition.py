@@ -8,21 +8,10 @@ from scipy import fft
 
 from prostate_uda.data.phantom.protocols import Protocol
 from prostate_uda.data.phantom.shapes import Ellipsoid, Points, rotate
+from prostate_uda.maths.acquisition import array_profile, line_modulation, line_window, loop_profile, with_near_field
 
 COIL_RADIUS_MM = 18.0
 COIL_PLATE_MM = (10.0, 26.0)
-ARRAY_SHARE = 0.75
-
-
-def loop_profile(distance_mm: NDArray[np.floating], radius_mm: float = COIL_RADIUS_MM) -> NDArray[np.float32]:
-    """Field of a current loop on its axis, ``(a² / (a² + d²))^{3/2}`` (Biot-Savart), 1 at the coil.
-
-    Args:
-        distance_mm: Any shape, from the coil's plane.
-        radius_mm: Radius ``a`` of the loop.
-    """
-    ratio = np.asarray(distance_mm, dtype=np.float32) / np.float32(radius_mm)
-    return np.asarray((1 + ratio * ratio) ** np.float32(-1.5), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -53,13 +42,10 @@ class Coil:
 
     def sensitivity(self, points: Points) -> NDArray[np.float32]:
         """Sensitivity ``(...)`` for body points ``(3, ...)``: root sum of squares of array and endorectal coil."""
-        smooth = np.ones(points.shape[1:], dtype=np.float32)
-        for kx, ky, kz, phase in self.waves:
-            smooth += np.float32(self.bias) * np.sin(points[0] * kx + points[1] * ky + points[2] * kz + phase)
+        smooth = array_profile(points, self.waves, self.bias)
         if self.balloon is None:
             return smooth
-        near = np.float32(self.gain) * loop_profile(self.distance(points))
-        return np.asarray(np.sqrt((np.float32(ARRAY_SHARE) * smooth) ** 2 + near * near), dtype=np.float32)
+        return with_near_field(smooth, np.float32(self.gain) * loop_profile(self.distance(points), COIL_RADIUS_MM))
 
 
 def draw_coil(rng: np.random.Generator, protocol: Protocol, balloon: Ellipsoid | None) -> Coil:
@@ -79,12 +65,11 @@ class Ghosts:
 
 def draw_ghosts(rng: np.random.Generator, protocol: Protocol, lines: int) -> Ghosts:
     """A breathing-like periodic part, which makes displaced copies, and an irregular part, which makes streaks."""
-    line = np.arange(lines)
     strength = protocol.ghost * float(rng.uniform(0.5, 1.3))
     period = float(rng.uniform(2.3, 5.0))
-    regular = np.sin(2 * np.pi * line / period + rng.uniform(0, 2 * np.pi))
+    phase = rng.uniform(0, 2 * np.pi)
     irregular = rng.standard_normal(lines)
-    return Ghosts((strength * (regular + 0.7 * irregular)).astype(np.float32))
+    return Ghosts(line_modulation(irregular, strength=strength, period=period, phase=phase))
 
 
 def acquire(
@@ -114,7 +99,7 @@ def acquire(
     k = _truncated(still, pixels) + _truncated(moving, pixels) * ghosts.modulation[:, None]
     noise = rng.standard_normal((2, pixels, pixels)).astype(np.float32) * np.float32(sigma * pixels)
     k += noise[0] + np.complex64(1j) * noise[1]
-    k *= _window(pixels, protocol.acquired[1])[:, None] * _window(pixels, protocol.acquired[0])[None, :]
+    k *= line_window(pixels, protocol.acquired[1])[:, None] * line_window(pixels, protocol.acquired[0])[None, :]
     return np.abs(fft.ifft2(fft.ifftshift(k))).astype(np.float32)
 
 
@@ -126,10 +111,3 @@ def _truncated(fine: NDArray[np.float32], pixels: int) -> NDArray[np.complex64]:
     frequency = (np.arange(pixels) - pixels // 2) / fine.shape[0]
     shift = np.exp(2j * np.pi * frequency * (factor - 1) / 2) / factor
     return np.asarray(spectrum * shift[:, None] * shift[None, :], dtype=np.complex64)
-
-
-def _window(pixels: int, acquired: float) -> NDArray[np.float32]:
-    """Acquired lines with a mild roll-off at the edge, which tames the ringing, zero outside."""
-    frequency = np.abs(np.arange(pixels) - pixels // 2) / (pixels / 2)
-    inside = frequency <= acquired
-    return np.where(inside, 0.75 + 0.25 * np.cos(np.pi * frequency / acquired), 0.0).astype(np.float32)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prostate_uda.data.domains import phantom
+from prostate_uda.data.cache import CACHE_VARIABLE
 from prostate_uda.data.domains.phantom import PHANTOM_3T, PHANTOM_15T, PhantomSettings
 from prostate_uda.errors import DataError
 
@@ -13,7 +13,7 @@ FEW = PhantomSettings(train=2, test=1, seed=3)
 def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(phantom.CACHE_VARIABLE, str(folder))
+        patch.setenv(CACHE_VARIABLE, str(folder))
         yield folder
 
 

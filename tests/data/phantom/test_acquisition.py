@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prostate_uda.data.phantom.acquisition import Ghosts, acquire, draw_coil, loop_profile
+from prostate_uda.data.phantom.acquisition import Ghosts, acquire, draw_coil
 from prostate_uda.data.phantom.protocols import PROTOCOLS
 from prostate_uda.data.phantom.shapes import Ellipsoid
 
@@ -26,11 +26,6 @@ def blob(n, centre, width):
     position = (np.arange(n) + 0.5) / n
     along = np.exp(-0.5 * ((position - centre) / width) ** 2)
     return np.outer(along, along).astype(np.float32)
-
-
-def test_loop_profile_by_hand():
-    # at one radius: (1/2)^(3/2); at sqrt(3) radii: (1/4)^(3/2) = 1/8
-    assert loop_profile(np.array([0.0, 15.0, 15 * np.sqrt(3)]), 15.0) == pytest.approx([1, 2**-1.5, 1 / 8], rel=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -1,0 +1,36 @@
+"""The command's skeleton: the typer applications that commands hang on, and the two consoles."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from prostate_uda import __version__
+
+app = typer.Typer(
+    help="Adapt prostate MRI segmentation from one scanner to another without a single target label.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+phantom_app = typer.Typer(help="Procedural prostate MRI.", no_args_is_help=True)
+prepare_app = typer.Typer(help="Bring a data set into one checked layout.", no_args_is_help=True)
+data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
+app.add_typer(prepare_app, name="prepare")
+app.add_typer(data_app, name="data")
+app.add_typer(phantom_app, name="phantom")
+console = Console()
+complaints = Console(stderr=True)
+
+
+def say(text: object, style: str | None = None) -> None:
+    """Print a line as it is: a path may hold brackets, and is copied from the terminal whole."""
+    console.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Adapt prostate MRI segmentation from one scanner to another without a single target label."""
+    if show:
+        console.print(__version__)
+        raise typer.Exit

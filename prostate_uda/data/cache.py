@@ -1,0 +1,115 @@
+"""Floor 2: what is slow to make and depends on nothing but content, kept on disk.
+
+A key is made of the content of every input (never its path or date), the settings, and the code and versions that made
+the result, so an entry cannot be stale. An entry that cannot be read is made again; a full disk costs time, nothing
+else.
+"""
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from platformdirs import user_cache_path
+
+CACHE_VARIABLE = "PROSTATE_UDA_CACHE"
+LIMIT_BYTES = 20 * 1024**3
+UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError)
+ROOMS = ("data", "maths", "transforms")
+"""The rooms whose code decides what preprocessing makes."""
+
+
+def cache_folder() -> Path:
+    """Where generated and preprocessed data live: ``$PROSTATE_UDA_CACHE``, or the user's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else user_cache_path("prostate-uda")
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's files at every depth in order of their names.
+
+    It is computed once while size and date of the files stay what they are.
+    """
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
+    return _hash_files(stamps)
+
+
+@lru_cache(maxsize=4096)
+def _hash_files(stamps: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, _, _ in stamps:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 of the code of :data:`ROOMS` and of the versions of what it stands on."""
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        for file in sorted((package / room).rglob("*.py")):
+            digest.update(file.read_bytes())
+    for name in ("torch", "monai", "numpy", "nibabel", "SimpleITK", "scikit-image"):
+        digest.update(f"{name}=={version(name)}".encode())
+    return digest.hexdigest()
+
+
+class Store:
+    """Tensors, numbers and strings by the parts of a key.
+
+    Args:
+        folder: Where they lie; made at the first entry.
+        limit_bytes: What :meth:`trim` cuts the folder down to.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.folder, self.limit_bytes = folder, limit_bytes
+
+    def get(self, *key: str) -> dict[str, Any] | None:
+        """What was put under the key, or None."""
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        try:
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            os.utime(path)
+        except UNREADABLE:
+            path.unlink(missing_ok=True)
+            return None
+        return content
+
+    def put(self, content: Mapping[str, Any], *key: str) -> None:
+        """Keep something that ``torch.load(weights_only=True)`` can read back, whole or not at all."""
+        path = self._path(key)
+        partial = path.with_name(f".{path.name}.{uuid4().hex}")
+        with suppress(OSError, RuntimeError):  # disk full or read-only: torch raises either
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                torch.save(dict(content), partial)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def trim(self) -> None:
+        """Remove the entries that have not been asked for longest, until the rest fits into ``limit_bytes``."""
+        entries = [(path.stat(), path) for path in self.folder.glob("*.pt")] if self.folder.is_dir() else []
+        total = sum(stat.st_size for stat, _ in entries)
+        for stat, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
+            if total <= self.limit_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total -= stat.st_size
+
+    def _path(self, key: tuple[str, ...]) -> Path:
+        return self.folder / f"{hashlib.sha256(repr((*key, code_hash())).encode()).hexdigest()}.pt"

@@ -1,0 +1,50 @@
+"""Floor 5: one step of every stage on an image of noise, before a run leaves anything on disk.
+
+What does not fit together (level weights and heads, discriminator and image size, weights and network) is told now, not
+after hours of source training.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+from prostate_uda.data.batch import Batch
+from prostate_uda.errors import ProstateUDAError, SettingsError
+from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
+from prostate_uda.recipes.settings import AdaptSettings
+
+
+def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
+    """Run one step of each stage with a copy of the network.
+
+    Args:
+        settings: Of the run.
+        network: As it is before any training; left as it is.
+
+    Raises:
+        SettingsError: a stage cannot run with these settings.
+    """
+    method = settings.build_method()
+    stages: list[Method] = [SourceOnly(), method]
+    if "domain_predictor" in method.needs and settings.predictor_steps > 0:
+        stages.insert(1, AdaptSegNet())
+    device = next(network.parameters()).device
+    generator = torch.Generator().manual_seed(settings.seed)
+    size = settings.grid.size
+    image = torch.randn(2, settings.depth, size, size, generator=generator)
+    label = torch.randint(3, (2, size, size), generator=generator)
+    batch = Batch(image, label).to(device)
+    for stage in stages:
+        try:
+            optimization = settings.optimization(settings.learning_rate, 1)
+            state = stage.prepare(copy.deepcopy(network), optimization, seed=settings.seed)
+            stage.step(state, batch, batch)
+        except ProstateUDAError as error:
+            raise SettingsError(f"{settings.method} with {settings.network}: {error}") from error
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise SettingsError(
+                f"{type(stage).__name__} cannot run with {settings.network} on {size} pixels ({reason}); "
+                "choose another --size, --network or --set"
+            ) from error
