@@ -133,7 +133,7 @@ def infer(
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps.")],
+    predictions: Annotated[Path, typer.Argument(help="Predicted label maps: RUN/predictions/adapted.")],
     labels: Annotated[Path, typer.Argument(help="Folder of true label maps, same names.")],
     label_names: Annotated[str | None, typer.Option(help="The truth's label values (default: 1=PZ,2=TZ).")] = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write.")] = None,

@@ -135,6 +135,9 @@ def choose_among(series: Sequence[Series], folder: Path) -> Series:
     fitting = [one for one in series if one.axial and one.t2]
     if len(fitting) == 1:
         return fitting[0]
+    patients = {one.study for one in fitting}
+    if len(patients) > 1:
+        raise DataError(f"{folder} holds axial T2 series of {len(patients)} studies; give each patient's folder alone")
     what = "no axial T2 series" if not fitting else f"{len(fitting)} axial T2 series"
     listed = "; ".join(str(one) for one in fitting or series)
     raise DataError(f"{folder} holds {what}: {listed}; keep the one to be used in a folder of its own")

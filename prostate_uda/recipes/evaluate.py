@@ -8,7 +8,10 @@ from prostate_uda.data.volumes import check_same_grid, file_suffix, read_label
 from prostate_uda.engines.evaluation import judge, mean_scores
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.errors import DataError
-from prostate_uda.recipes.record import write_rows
+from prostate_uda.recipes.record import write_rows, writing
+
+BUNDLE_SUFFIX = "_zones"
+"""What ``monai.bundle run`` writes behind a scan's name."""
 
 
 def evaluate(
@@ -39,9 +42,12 @@ def evaluate(
     both = sorted(set(predicted) & set(true))
     if not both:
         raise DataError(f"no file name is in both {predictions} and {labels}; name predictions and labels alike")
-    alone = sorted(set(predicted) ^ set(true))
-    if alone:
-        (progress or Silent()).note(f"{len(alone)} files are in one folder only and not judged: {', '.join(alone)}")
+    for what, alone in (
+        ("labels without a prediction", sorted(set(true) - set(predicted))),
+        ("predictions without a label", sorted(set(predicted) - set(true))),
+    ):
+        if alone:
+            (progress or Silent()).note(f"warning: {len(alone)} {what} are not judged: {', '.join(alone)}")
     rows = []
     for name in both:
         label = read_label(predicted[name], ZONE_VALUES)
@@ -49,12 +55,19 @@ def evaluate(
         check_same_grid(truth, label)
         rows.append({"case": name, **judge(label.array, truth.array, label.grid.spacing)})
     if out is not None:
-        write_rows(out, rows)
+        with writing(out):
+            write_rows(out, rows)
     return rows, mean_scores(rows)
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the folder of the label maps")
-    files = [path for path in folder.iterdir() if file_suffix(path) and not path.name.startswith(".")]
-    return {path.name[: -len(file_suffix(path))]: path for path in files}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if file_suffix(path) and not path.name.startswith("."):
+            name = path.name[: -len(file_suffix(path))].removesuffix(BUNDLE_SUFFIX)
+            other = found.setdefault(name, path)
+            if other != path:
+                raise DataError(f"{other} and {path} are both of {name!r}; keep one of them")
+    return found

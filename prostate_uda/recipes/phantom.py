@@ -6,6 +6,7 @@ from typing import Literal, cast
 from prostate_uda.data.phantom import PROTOCOLS, write_dataset
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.errors import UnknownNameError
+from prostate_uda.recipes.record import writing
 
 
 def make_phantom(
@@ -26,7 +27,7 @@ def make_phantom(
     """
     if domain not in PROTOCOLS:
         raise UnknownNameError("phantom", domain, PROTOCOLS)
-    with (progress or Silent()).task(f"making {domain}", train + test) as task:
+    with writing(out), (progress or Silent()).task(f"making {domain}", train + test) as task:
         return write_dataset(
             PROTOCOLS[domain],
             out,

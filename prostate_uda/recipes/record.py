@@ -19,15 +19,28 @@ from prostate_uda.errors import CheckpointError, SettingsError
 PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "scikit-image")
 
 LOCK = ".lock"
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a disk says that cannot take more, at any time."""
+PLACE = (*FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
+"""What is said of a place where nothing can be written; while a run works, most of these would be bugs of ours."""
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write through a temporary name; ``NaN`` becomes ``null`` because JSON has none."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(path) as partial:
+        partial.write_text(json.dumps(_clean(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A temporary name that becomes ``path`` when all is written, and is gone when it is not."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(_clean(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _clean(value: Any) -> Any:  # noqa: ANN401  JSON is any
@@ -64,22 +77,44 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
+def writing(path: Path, errors: Collection[int] = PLACE) -> Iterator[None]:
+    """Turn what goes wrong with a disk while ``path`` is written into one line.
+
+    Args:
+        path: A file or folder.
+        errors: The error numbers that are the user's to mend.
+
+    Raises:
+        SettingsError: no room, no right, or something else where a folder is needed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in errors:
+            raise
+        raise SettingsError(f"{path} cannot be written ({error.strerror}); make room, or give another place") from error
+
+
+@contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Keep a folder, made where it is missing, to this process while it works there.
 
     Raises:
-        SettingsError: another process works there, or it cannot be written, now or while it is worked in.
+        SettingsError: another process works there, it cannot be written, or the disk becomes full meanwhile.
     """
-    try:
+    lock = FileLock(folder / LOCK, timeout=0)
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / LOCK, timeout=0):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            msg = f"another process is working in {folder}; wait for it, or give another folder"
+            raise SettingsError(msg) from error
+    try:
+        with writing(folder, FULL):
             yield
-    except Timeout as error:
-        raise SettingsError(f"another process is working in {folder}; wait for it, or give another folder") from error
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        raise SettingsError(f"{folder} cannot be written ({error.strerror}); make room, or give another one") from error
+    finally:
+        lock.release()
 
 
 class Record:
@@ -157,9 +192,7 @@ class Timer:
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Rows as CSV, through a temporary name; the columns are the first row's."""
     rows = list(rows)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with _whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["case", "stage"])
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)
