@@ -8,10 +8,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import hypothesis
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+hypothesis.settings.register_profile("ci", derandomize=True)  # a new example is for a desk, not for a submission
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command does: docs/decisions/0008
 
 MakeSeries = Callable[..., Path]

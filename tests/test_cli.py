@@ -57,8 +57,8 @@ def test_the_command_starts_without_torch() -> None:
 
 
 def test_a_path_with_brackets_is_told_whole(tmp_path: Path) -> None:
-    line = complaint(run("infer", "scan.nii.gz", "--bundle", "my[/]bundle", "--out", str(tmp_path)))
-    assert "my[/]bundle/configs/inference.json is missing" in line
+    line = complaint(run("infer", "my[/]scan.nii.gz", "--bundle", "runs/x", "--out", str(tmp_path)))
+    assert "my[/]scan.nii.gz does not exist" in line
 
 
 def test_a_domain_without_its_folder_says_which_flag(tmp_path: Path) -> None:
@@ -104,7 +104,9 @@ def test_a_terminal_that_knows_only_ascii_is_no_reason_to_fail(tmp_path: Path) -
 
 
 def test_infer_without_a_bundle(tmp_path: Path) -> None:
-    line = complaint(run("infer", str(tmp_path), "--bundle", str(tmp_path), "--out", str(tmp_path / "o")))
+    scan = tmp_path / "scan.nii.gz"
+    scan.touch()
+    line = complaint(run("infer", str(scan), "--bundle", str(tmp_path), "--out", str(tmp_path / "o")))
     assert "no bundle" in line
 
 

@@ -83,8 +83,11 @@ def test_the_body_lands_on_the_landmarks_in_its_own_order(seed, power):
     image = noise(seed) ** power
     landmarks = learn_landmarks(IMAGES)
     out = NyulNormalize(landmarks)(image)
-    found = np.percentile(out.double().numpy(), landmarks.percentiles)
-    assert found == pytest.approx(landmarks.values, abs=0.3)
+    below, above = (  # a landmark may fall between two voxels
+        np.percentile(out.double().numpy(), landmarks.percentiles, method=side) for side in ("lower", "higher")
+    )
+    assert (below <= np.array(landmarks.values) + 1e-3).all()
+    assert (above >= np.array(landmarks.values) - 1e-3).all()
     order = image.flatten().argsort()
     assert (out.flatten()[order].diff() >= 0).all()
 
