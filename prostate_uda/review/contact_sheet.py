@@ -4,7 +4,6 @@ A row is a case, a column a way to see its grey values. A normalized column has 
 scanners still look unlike there, a network will see it, too. Above all: what the grey values of each place are.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from skimage.measure import find_contours
 
 from prostate_uda.errors import SettingsError, ShapeError
+from prostate_uda.review.figures import save_figure
 from prostate_uda.review.views import prostate, transition_zone
 
 STORED = "as stored"
@@ -128,7 +128,7 @@ def contact_sheet(rows: Sequence[SheetRow], *, path: Path, title: str = "", fiel
     for row in rows:
         _row(sheet, row, rows, top, lefts=lefts, scales=scales, colours=colours, field_mm=field_mm)
         top += step + _CURVE + 0.3
-    _save(sheet.figure, path)
+    save_figure(sheet.figure, path)
 
 
 def _row(
@@ -281,14 +281,3 @@ def _check(rows: Sequence[SheetRow]) -> None:
         for label, image in zip(row.labels, next(iter(row.columns.values())).slices, strict=False):
             if label.shape != image.shape:
                 raise ShapeError(f"label of shape {label.shape} on a slice of shape {image.shape} of {row.title!r}")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write beside the target, then rename: a reader sees the old sheet or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        figure.savefig(half, format="png", facecolor=figure.get_facecolor())
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)

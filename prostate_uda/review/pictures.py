@@ -5,7 +5,6 @@ A colour says whose contour it is, the line says what: solid is the prostate (PZ
 """
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from prostate_uda.errors import SettingsError
+from prostate_uda.review.figures import save_figure
 from prostate_uda.review.views import View, prostate, transition_zone
 
 COLOURS = {"truth": "#5fe36b", "source-only": "#ff9a3c", "adapted": "#3fc8ff"}
@@ -104,7 +104,7 @@ def contour_figure(
             _directions(axes)
     if labels:
         _legend(canvas, labels, scores or {}, top=canvas.height - foot)
-    _save(canvas.figure, path)
+    save_figure(canvas.figure, path)
 
 
 def comparison_strip(cases: Sequence[StripCase], *, path: Path) -> None:
@@ -135,7 +135,7 @@ def comparison_strip(cases: Sequence[StripCase], *, path: Path) -> None:
             colour = _colours(case.labels)[name]
             canvas.text(left + 0.03, canvas.height - 0.15, name, size=9, color=colour)
             left += side + _GAP + (between if position == len(case.labels) - 1 else 0)
-    _save(canvas.figure, path)
+    save_figure(canvas.figure, path)
 
 
 def _draw(axes: Axes, view: View, index: int, names: Iterable[str], *, fill: bool = False) -> None:
@@ -247,14 +247,3 @@ def _colours(labels: Mapping[str, Any]) -> dict[str, str]:
 def _weight(name: str) -> float:
     """Truth is broader, so that it can be seen beneath a contour that matches it."""
     return 2.2 if name == "truth" else 1.3
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write beside the target, then rename: a reader sees the old picture or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        figure.savefig(half, format="png", facecolor=figure.get_facecolor())
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, Randomizable, RandomizableTransform, Transform
+from monai.transforms import MapTransform, RandomizableTransform, Transform
 from torch import Tensor
 
 from prostate_uda.maths.acquisition import (
@@ -26,6 +26,7 @@ from prostate_uda.maths.acquisition import (
     line_modulation,
     line_window,
 )
+from prostate_uda.transforms.dictionary import OneDrawd
 from prostate_uda.transforms.planes import InPlane, from_planes, to_planes
 from prostate_uda.transforms.scanner import Acquisition, AcquisitionRanges
 
@@ -212,7 +213,7 @@ class RandSimulateAcquisition(RandomizableTransform):  # type: ignore[misc]
         return simulate(img)
 
 
-class RandSimulateAcquisitiond(MapTransform, Randomizable):  # type: ignore[misc]
+class RandSimulateAcquisitiond(OneDrawd):
     """Dictionary version of :class:`RandSimulateAcquisition`: one draw for all keys; labels are no keys of it.
 
     Args:
@@ -234,21 +235,8 @@ class RandSimulateAcquisitiond(MapTransform, Randomizable):  # type: ignore[misc
         in_plane: InPlane = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        self.simulate = RandSimulateAcquisition(prob, ranges, retain_stats=retain_stats, in_plane=in_plane)
-
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> "RandSimulateAcquisitiond":
-        """Of the one draw."""
-        self.simulate.set_random_state(seed, state)
-        return self
-
-    def randomize(self, data: Any = None) -> None:  # noqa: ANN401  MONAI's contract
-        """Draws once for all keys."""
-        self.simulate.randomize(data)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The same entry with its images measured again."""
-        self.randomize()
-        return {**data, **{key: self.simulate(data[key], randomize=False) for key in self.key_iterator(dict(data))}}
+        super().__init__(
+            keys,
+            RandSimulateAcquisition(prob, ranges, retain_stats=retain_stats, in_plane=in_plane),
+            allow_missing_keys,
+        )

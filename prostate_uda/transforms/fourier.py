@@ -7,14 +7,14 @@ anatomy, stay. A bank holds low-frequency blocks alone, from which no patient ca
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, Randomizable, RandomizableTransform, Transform
+from monai.transforms import MapTransform, RandomizableTransform, Transform
 from torch import Tensor
 
 from prostate_uda.errors import SettingsError, ShapeError
 from prostate_uda.maths.fourier import low_frequency_amplitude, swap_amplitude
+from prostate_uda.transforms.dictionary import OneDrawd
 from prostate_uda.transforms.planes import InPlane, from_planes, to_planes
 
 Block = Tensor | Sequence[Sequence[float]]
@@ -158,7 +158,7 @@ class FourierAmplitudeSwapd(MapTransform):  # type: ignore[misc]
         return {**data, **{key: self.swap(data[key]) for key in self.key_iterator(dict(data))}}
 
 
-class RandFourierAmplitudeSwapd(MapTransform, Randomizable):  # type: ignore[misc]
+class RandFourierAmplitudeSwapd(OneDrawd):
     """Dictionary version of :class:`RandFourierAmplitudeSwap`: one draw for all keys; labels are no keys of it.
 
     Args:
@@ -181,21 +181,4 @@ class RandFourierAmplitudeSwapd(MapTransform, Randomizable):  # type: ignore[mis
         in_plane: InPlane = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        self.swap = RandFourierAmplitudeSwap(bank, prob, beta, strength, in_plane)
-
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> "RandFourierAmplitudeSwapd":
-        """Of the one draw."""
-        self.swap.set_random_state(seed, state)
-        return self
-
-    def randomize(self, data: Any = None) -> None:  # noqa: ANN401  MONAI's contract
-        """Draws once for all keys."""
-        self.swap.randomize(data)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The same entry with the reference's look."""
-        self.randomize()
-        return {**data, **{key: self.swap(data[key], randomize=False) for key in self.key_iterator(dict(data))}}
+        super().__init__(keys, RandFourierAmplitudeSwap(bank, prob, beta, strength, in_plane), allow_missing_keys)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from prostate_uda.engines.observers import Silent
 from prostate_uda.recipes import AdaptSettings, adapt
 
 TINY = {
@@ -17,6 +18,16 @@ TINY = {
     "checkpoint_every": 2,
     "device": "cpu",
 }
+
+
+class Heard(Silent):
+    """A progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from prostate_uda.data.datalists import DataList
 from prostate_uda.data.listed import TEST, TRAIN, ListedCase, ListedDomain
 from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.recipes import AdaptSettings, adapt, make_phantom
-from tests.recipes.conftest import TINY
+from tests.recipes.conftest import TINY, Heard
 
 
 def listed(domain: str, train: tuple[str, ...], test: tuple[str, ...]) -> ListedDomain:
@@ -49,21 +49,6 @@ def test_a_list_of_others_is_refused(pair_list: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--data-list"):
         AdaptSettings(**TINY, fold=1)
     assert not (tmp_path / "run").exists()
-
-
-class Heard:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def task(self, title: str, total: int, done: int = 0, *, unit: str = ""):
-        from prostate_uda.engines.observers import Silent
-
-        return Silent().task(title, total, done)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.mark.parametrize("named", [False, True])

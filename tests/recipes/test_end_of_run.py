@@ -15,9 +15,8 @@ from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.networks import FinalLogits, build_network
 from prostate_uda.recipes import AdaptSettings, adapt
 from prostate_uda.transforms import NORMALIZATIONS
-from tests.recipes.conftest import TINY
+from tests.recipes.conftest import TINY, Heard
 from tests.recipes.test_adapt import phantom_split
-from tests.recipes.test_infer import Heard
 
 LEARNED = {**TINY, "source_steps": 80, "steps": 12, "batch_size": 4, "learning_rate": 5e-3, "adapt_rate": 5e-3}
 LEARNED |= {"normalize": "nyul", "predictor_steps": 8}

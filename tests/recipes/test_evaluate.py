@@ -8,7 +8,7 @@ import pytest
 
 from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.recipes import evaluate
-from tests.recipes.test_infer import Heard
+from tests.recipes.conftest import Heard
 
 
 def label(path: Path, first: int = 1) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from prostate_uda.errors import CheckpointError, DataError, SettingsError
 from prostate_uda.recipes import infer
+from tests.recipes.conftest import Heard
 from tests.recipes.test_adapt import phantom_split
 
 
@@ -82,21 +83,6 @@ def test_an_output_that_is_a_file(finished: Path, scan: Path, tmp_path: Path) ->
     with pytest.raises(SettingsError, match="cannot be written"):
         infer([scan], finished, tmp_path / "out", device="cpu")
     assert (tmp_path / "out").read_text() == "mine"
-
-
-class Heard:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def task(self, title: str, total: int, done: int = 0, *, unit: str = ""):
-        from prostate_uda.engines.observers import Silent
-
-        return Silent().task(title, total, done)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def test_the_series_of_a_study_is_chosen_and_told(finished: Path, tmp_path: Path, shared_data: Path) -> None:

@@ -229,7 +229,7 @@ def test_the_dictionary_draws_once_for_all_images_and_leaves_labels():
     assert not torch.equal(out["image"], data["image"])
     assert out["label"] is data["label"]
     assert out["name"] == "a"
-    one = SimulateAcquisitiond("image", rand.simulate.acquisition)(data)
+    one = SimulateAcquisitiond("image", rand.transform.acquisition)(data)
     assert torch.equal(one["image"], out["image"])
     assert one["other"] is data["other"]
 
