@@ -98,7 +98,8 @@ def test_the_dictionary_draws_once_for_all_images_and_leaves_labels():
     out = rand(data)
     assert torch.equal(out["image"], out["other"])
     assert out["label"] is data["label"]
-    one = FourierAmplitudeSwapd("image", rand.swap.swap.amplitude, rand.swap.swap.beta, rand.swap.swap.strength)(data)
+    drawn = rand.transform.swap
+    one = FourierAmplitudeSwapd("image", drawn.amplitude, drawn.beta, drawn.strength)(data)
     assert torch.equal(one["image"], out["image"])
     assert one["other"] is data["other"]
 
