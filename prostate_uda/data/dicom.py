@@ -117,9 +117,16 @@ def choose_series(folder: Path) -> Series:
     """The one series of a folder; among several, the only axial T2.
 
     Raises:
-        DataError: If there is no series, or several and not exactly one of them is an axial T2.
+        DataError: If there is no series, or several and not exactly one of them is an axial T2, or they are of several
+            patients: one of them would be taken and the others lost without a word.
     """
-    return choose_among(list_series(folder), folder)
+    series = list_series(folder)
+    patients = {one.patient for one in series if one.patient}
+    studies = {one.study for one in series if one.axial and one.t2}
+    for found, what in ((patients, "patients"), (studies, "studies")):
+        if len(found) > 1:
+            raise DataError(f"{folder}: these are {len(found)} {what}; give each one's folder, {folder}/*")
+    return choose_among(series, folder)
 
 
 def choose_among(series: Sequence[Series], folder: Path) -> Series:
@@ -135,9 +142,6 @@ def choose_among(series: Sequence[Series], folder: Path) -> Series:
     fitting = [one for one in series if one.axial and one.t2]
     if len(fitting) == 1:
         return fitting[0]
-    patients = {one.study for one in fitting}
-    if len(patients) > 1:
-        raise DataError(f"{folder} holds axial T2 series of {len(patients)} studies; give each patient's folder alone")
     what = "no axial T2 series" if not fitting else f"{len(fitting)} axial T2 series"
     listed = "; ".join(str(one) for one in fitting or series)
     raise DataError(f"{folder} holds {what}: {listed}; keep the one to be used in a folder of its own")

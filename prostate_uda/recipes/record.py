@@ -21,7 +21,10 @@ PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabe
 LOCK = ".lock"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What a disk says that cannot take more, at any time."""
-PLACE = (*FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
+PLACE = (
+    *(*FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
 """What is said of a place where nothing can be written; while a run works, most of these would be bugs of ours."""
 
 

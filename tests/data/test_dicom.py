@@ -59,6 +59,35 @@ def test_no_or_two_axial_t2_series_are_listed(tmp_path, make_series, voxels):
         read_image(tmp_path / "c")
 
 
+@pytest.mark.parametrize(
+    ("patients", "studies", "names", "told"),
+    [
+        (("A", "B"), ("1.2.1", "1.2.2"), ("t2_tse_tra", "t2_tse_tra"), "2 patients"),
+        (("A", "B"), ("1.2.1", "1.2.2"), ("t2_tse_tra", "unnamed"), "2 patients"),
+        (("", ""), ("1.2.1", "1.2.2"), ("t2_tse_tra", "t2_tse_tra"), "2 studies"),
+    ],
+)
+def test_a_folder_of_patients_is_no_patients_folder(tmp_path, make_series, voxels, patients, studies, names, told):
+    for number, (patient, study, name) in enumerate(zip(patients, studies, names, strict=True)):
+        make_series(
+            tmp_path / str(number),
+            voxels,
+            uid=f"1.2.3.{number + 1}",
+            study=study,
+            description=name,
+            patient=patient,
+        )
+    with pytest.raises(DataError) as caught:
+        choose_series(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: these are {told}; give each one's folder, {tmp_path}/*"
+
+
+def test_a_patients_other_study_is_no_other_patient(tmp_path, make_series, voxels):
+    make_series(tmp_path / "a", voxels, uid="1.2.3.1", study="1.2.1", description="t2_tse_tra")
+    make_series(tmp_path / "b", voxels, uid="1.2.3.2", study="1.2.2", description="adc")
+    assert choose_series(tmp_path).name == "t2_tse_tra"
+
+
 def test_a_folder_without_dicom(tmp_path):
     with pytest.raises(DataError, match="holds no DICOM image"):
         read_image(tmp_path)

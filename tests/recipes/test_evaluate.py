@@ -48,10 +48,20 @@ def test_two_files_of_one_case_are_refused(tmp_path: Path) -> None:
         evaluate(tmp_path / "predicted", tmp_path / "true")
 
 
-@pytest.mark.parametrize("out", ["nodir/cases.csv", "predicted"])
-def test_a_table_that_cannot_be_written_is_one_line(tmp_path: Path, out: str) -> None:
+@pytest.mark.parametrize("out", ["nodir/cases.csv", "predicted", "true/a.nii.gz/cases.csv"])
+def test_a_table_that_cannot_be_written_is_one_line_before_the_work(tmp_path: Path, out: str) -> None:
     for folder in ("predicted", "true"):
         label(tmp_path / folder / "a.nii.gz")
+    (tmp_path / "true" / "b.nii.gz").write_bytes(b"would be told first")
+    (tmp_path / "predicted" / "b.nii.gz").write_bytes(b"likewise")
     with pytest.raises(SettingsError, match="cannot be written"):
         evaluate(tmp_path / "predicted", tmp_path / "true", out=tmp_path / out)
     assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
+
+
+def test_a_disk_that_takes_no_table_is_one_line(tmp_path: Path) -> None:
+    """The kernel's own folder: nothing can be made there, whoever one is."""
+    for folder in ("predicted", "true"):
+        label(tmp_path / folder / "a.nii.gz")
+    with pytest.raises(SettingsError, match="cannot be written"):
+        evaluate(tmp_path / "predicted", tmp_path / "true", out=Path("/proc/cases.csv"))

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 
+from prostate_uda.data.volumes import read_image, read_label, write_label
 from prostate_uda.errors import CheckpointError, DataError, SettingsError
 from prostate_uda.recipes import infer
 from tests.recipes.conftest import Heard
@@ -43,6 +47,40 @@ def test_a_label_map_of_ours_is_replaced(finished: Path, scan: Path, tmp_path: P
     assert nibabel.load(written).get_data_dtype() == np.uint8
 
 
+def test_a_truth_that_prepare_wrote_is_kept(finished: Path, scan: Path) -> None:
+    """It is a label map of ours to look at, too."""
+    case = phantom_split("phantom-1.5t").test[0]
+    for folder in ("imagesTr", "labelsTr"):
+        (scan.parent / folder).mkdir()
+    image, truth = shutil.copy(scan, scan.parent / "imagesTr"), scan.parent / "labelsTr" / "pat.nii.gz"
+    write_label(truth, read_label(case.label, case.values).array, read_image(scan))
+    before = truth.read_bytes()
+    (scan.parent / "dataset.json").write_text("{}")
+    with pytest.raises(SettingsError, match="belongs to a data set"):
+        infer([Path(image)], finished, truth.parent, device="cpu")
+    assert truth.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"notes", b"\x1f\x8b\x08\x00" + bytes(400), None])
+def test_what_cannot_be_read_is_not_replaced(finished: Path, scan: Path, tmp_path: Path, content: bytes | None) -> None:
+    place = tmp_path / "out" / "pat.nii.gz"
+    place.parent.mkdir()
+    if content is None:
+        place.mkdir()
+    else:
+        place.write_bytes(content)
+    with pytest.raises(SettingsError, match="no label map"):
+        infer([scan], finished, place.parent, device="cpu")
+    assert place.is_dir() if content is None else place.read_bytes() == content
+
+
+def test_names_that_no_disk_takes_are_one_line(finished: Path, scan: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be written"):
+        infer([scan], finished, tmp_path / ("a" * 300), device="cpu")
+    with pytest.raises(DataError, match="cannot be read"):
+        infer([tmp_path / f"{'a' * 300}.nii.gz"], finished, tmp_path / "out", device="cpu")
+
+
 @pytest.mark.parametrize("bad", ["missing.nii.gz", "notes.txt", "empty"])
 def test_a_bad_input_stops_before_the_good_ones_are_segmented(
     finished: Path, scan: Path, tmp_path: Path, bad: str
@@ -54,25 +92,55 @@ def test_a_bad_input_stops_before_the_good_ones_are_segmented(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("damage", [b"", b"garbage", None])
-def test_damaged_weights_are_one_line(bundle: Path, scan: Path, tmp_path: Path, damage: bytes | None) -> None:
+def flipped(content: bytes) -> bytes:
+    """One bit of a weight."""
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 64
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: b"", lambda _: b"garbage", lambda _: b"\x80\x02.", lambda content: content[:5000], flipped],
+    ids=["empty", "garbage", "pickle", "cut", "one bit"],
+)
+def test_damaged_weights_are_one_line(
+    bundle: Path, scan: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
     weights = bundle / "models" / "model.pt"
-    weights.write_bytes(weights.read_bytes()[:5000] if damage is None else damage)
+    weights.write_bytes(damage(weights.read_bytes()))
     with pytest.raises(CheckpointError, match=r"model\.pt is damaged") as caught:
         infer([scan], bundle, tmp_path / "out", device="cpu")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("change", ["cut", "no network", "unknown class"])
-def test_a_damaged_configuration_is_one_line(bundle: Path, scan: Path, tmp_path: Path, change: str) -> None:
+def test_weights_of_another_network_are_one_line(bundle: Path, scan: Path, tmp_path: Path) -> None:
+    torch.save({"network.stem.weight": torch.zeros(1)}, bundle / "models" / "model.pt")
+    with pytest.raises(CheckpointError, match=r"model\.pt holds the weights of another network") as caught:
+        infer([scan], bundle, tmp_path / "out", device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"network_def": None}, {"preprocessing": None}, {"inferer": None}),
+        *({"inferer": 3}, {"preprocessing": {"grid": 1}}, {"network_def": "$1+"}),
+        {"network_def": {"_target_": "prostate_uda.networks.Nothing"}},
+        "{",
+    ],
+    ids=str,
+)
+def test_a_damaged_configuration_is_one_line(
+    bundle: Path, scan: Path, tmp_path: Path, change: str | dict[str, Any]
+) -> None:
     config = bundle / "configs" / "inference.json"
-    content = json.loads(config.read_text())
-    if change == "no network":
-        del content["network_def"]
+    if isinstance(change, str):
+        config.write_text(change)
     else:
-        content["network_def"]["_target_"] = "prostate_uda.networks.Nothing"
-    config.write_text("{" if change == "cut" else json.dumps(content))
+        content = {**json.loads(config.read_text()), **change}
+        config.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))
     with pytest.raises(CheckpointError, match=r"inference\.json") as caught:
         infer([scan], bundle, tmp_path / "out", device="cpu")
     assert "\n" not in str(caught.value)
@@ -89,10 +157,11 @@ def test_the_series_of_a_study_is_chosen_and_told(finished: Path, tmp_path: Path
     heard = Heard()
     study = shared_data / "prostatex-full-study" / "ProstateX-0000"
     infer([study], finished, tmp_path / "out", device="cpu", progress=heard)
-    assert len(heard.notes) == 1
-    assert "t2_tse_tra" in heard.notes[0]
+    assert heard.notes == ["ProstateX-0000: axial T2 series 't2_tse_tra' (19 images)"]
 
 
 def test_several_patients_in_one_folder_are_named_as_such(finished: Path, tmp_path: Path, shared_data: Path) -> None:
-    with pytest.raises(DataError, match="4 studies; give each patient's folder"):
-        infer([shared_data / "prostatex-siemens-3t" / "dicom"], finished, tmp_path / "out", device="cpu")
+    root = shared_data / "prostatex-siemens-3t" / "dicom"
+    with pytest.raises(DataError, match=rf"these are 4 patients; give each one's folder, {root}/\*"):
+        infer([root], finished, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
