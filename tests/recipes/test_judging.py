@@ -92,7 +92,7 @@ def test_every_number_is_its_own_networks(world: World, tmp_path: Path) -> None:
         )
         assert record["results"][stage]["TZ"] == pytest.approx(np.mean([scores["TZ"] for scores in mine]))
     sizes = [record["volumes_mL"][stage]["WP"]["mean"] for stage in STAGES]
-    assert sizes[1] / sizes[0] == pytest.approx((12 / 6) ** 2, rel=0.05)
+    assert sizes[1] / sizes[0] == pytest.approx((12 / 6) ** 2, rel=0.1)
     assert not heard.notes
 
 
