@@ -10,7 +10,9 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from prostate_uda.cli import app
 from prostate_uda.data.volumes import read_image, read_label, write_label
 from prostate_uda.errors import CheckpointError, DataError, SettingsError
 from prostate_uda.recipes import infer
@@ -151,6 +153,13 @@ def test_an_output_that_is_a_file(finished: Path, scan: Path, tmp_path: Path) ->
     with pytest.raises(SettingsError, match="cannot be written"):
         infer([scan], finished, tmp_path / "out", device="cpu")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_the_command_prints_long_paths_whole_in_a_pipe(finished: Path, scan: Path, tmp_path: Path) -> None:
+    out = tmp_path / ("a" * 90)
+    done = CliRunner().invoke(app, ["infer", str(scan), f"--bundle={finished}", f"--out={out}", "--device=cpu"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == str(out / "pat.nii.gz")
 
 
 def test_the_series_of_a_study_is_chosen_and_told(finished: Path, tmp_path: Path, shared_data: Path) -> None:

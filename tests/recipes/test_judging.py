@@ -18,8 +18,7 @@ from prostate_uda.recipes import AdaptSettings
 from prostate_uda.recipes.judging import judge_run
 from prostate_uda.recipes.record import Record
 from prostate_uda.recipes.world import World, open_world
-from tests.recipes.conftest import TINY
-from tests.recipes.test_infer import Heard
+from tests.recipes.conftest import TINY, Heard
 
 STAGES = ("source_only", "adapted")
 
