@@ -16,7 +16,7 @@ import SimpleITK as sitk
 hypothesis.settings.register_profile("ci", derandomize=True)  # a new example is for a desk, not for a submission
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command does: docs/decisions/0008
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same bits on any number of cores; pytest-xdist has the others
 
 MakeSeries = Callable[..., Path]
 

@@ -82,9 +82,8 @@ def test_a_block_of_another_size_of_image_serves():
 def test_items_do_not_mix():
     many, block = image((3, 16, 16), 6), low_frequency_amplitude(image((16, 16), 7), 0.1)
     together = swap_amplitude(many, block, 0.1, 0.7)
-    assert all(
-        torch.equal(swap_amplitude(one, block, 0.1, 0.7), each) for one, each in zip(many, together, strict=True)
-    )
+    for one, each in zip(many, together, strict=True):  # the FFT of many rounds otherwise than that of one
+        assert torch.allclose(swap_amplitude(one, block, 0.1, 0.7), each, atol=1e-5)
 
 
 def test_what_is_refused():

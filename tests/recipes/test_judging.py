@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from prostate_uda.data.domains import Split
 from prostate_uda.engines.evaluation import Segmenter, judge
 from prostate_uda.engines.inference import SliceStackInferer
-from prostate_uda.recipes import AdaptSettings
+from prostate_uda.recipes import AdaptSettings, evaluate
 from prostate_uda.recipes.judging import judge_run
 from prostate_uda.recipes.record import Record
 from prostate_uda.recipes.world import World, open_world
@@ -102,6 +102,18 @@ def test_the_source_is_judged_with_the_source_only_network(world: World, tmp_pat
     mean = np.mean([float(row["WP"]) for row in source])
     assert record["results"]["source_only_on_source"]["WP"] == pytest.approx(mean)
     assert mean > 0.3
+
+
+def test_evaluate_agrees_with_the_run(world: World, tmp_path: Path) -> None:
+    """On predictions that hold something: two empty label maps agree about everything."""
+    record, _, _ = judged(tmp_path / "run", world, Boxes(6), Boxes(12))
+    (tmp_path / "labels").mkdir()
+    for case in world.target_split.test:
+        (tmp_path / "labels" / f"{case.id}.nii.gz").write_bytes(case.label.read_bytes())
+    for stage in STAGES:
+        _, means = evaluate(tmp_path / "run" / "predictions" / stage, tmp_path / "labels")
+        assert means == pytest.approx(record["results"][stage])
+        assert min(means.values()) > 0.1
 
 
 def test_pictures_of_every_case_and_a_strip(world: World, tmp_path: Path) -> None:
