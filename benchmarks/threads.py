@@ -2,7 +2,7 @@
 
     python benchmarks/threads.py
 
-writes ``benchmarks/results/threads.json``; see ``docs/decisions/0008-threads-that-wait-do-not-spin-for-long.md``.
+writes ``benchmarks/results/threads.json``; see ``docs/decisions/0008-threads-are-left-to-the-user.md``.
 """
 
 import argparse

@@ -51,7 +51,7 @@ def test_an_unknown_domain_is_one_line_and_leaves_nothing(tmp_path: Path) -> Non
 
 
 def test_the_command_starts_without_torch() -> None:
-    """Help is quick, and the thread settings that the command makes are in time for torch."""
+    """So help is quick."""
     code = "import sys, prostate_uda.cli; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 a bug (with its traceback), 2 a mistake in what was given 
 """
 
 import logging
-import os
 import sys
 from codecs import lookup
 from io import TextIOWrapper
@@ -14,8 +13,6 @@ from rich.markup import escape
 from prostate_uda.cli import adapting, data
 from prostate_uda.cli.apps import app, complaints
 from prostate_uda.errors import ProstateUDAError
-
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # docs/decisions/0008; before anything imports torch
 
 __all__ = ["adapting", "app", "data", "main"]
 
