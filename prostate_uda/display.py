@@ -101,7 +101,11 @@ def run_table(record: Mapping[str, Any]) -> Table:
     method = str(record["settings"]["method"])
     if any(value is not None for value in record["results"]["adapted"].values()):
         return results_table(record["results"], method)
-    return volumes_table(record["volumes_mL"], method)
+    table = volumes_table(record["volumes_mL"], method)
+    on_source = zip(ZONES[:3], _cells(record["results"]["source_only_on_source"]), strict=False)
+    table.caption = "source only, on the source's held-out cases, Dice (%): "
+    table.caption += ", ".join(f"{zone} {value}" for zone, value in on_source)
+    return table
 
 
 def volumes_table(volumes: Mapping[str, Mapping[str, Mapping[str, float]]], method: str) -> Table:

@@ -14,6 +14,7 @@ from prostate_uda.data.domains.base import Case
 from prostate_uda.data.findings import Finding, error, warning
 from prostate_uda.data.geometry import Grid
 from prostate_uda.data.labels import PZ, TZ, pz_in_front
+from prostate_uda.data.dicom import choose_series
 from prostate_uda.data.scanners import NO_SCANNER, Scanner, scanner_of
 from prostate_uda.data.volumes import Volume, check_same_grid, read_image, read_label
 from prostate_uda.errors import DataError
@@ -89,7 +90,7 @@ def examine(case: Case, channel: int = 0) -> Examined:
         mend = "see if the file is yours to read and its disk is there"
         seen.findings.append(error("image", case.id, f"{wrong.strerror or wrong}", mend))
         return seen
-    seen.findings += [*_geometry(case.id, image.grid), *_intensities(case.id, image.array)]
+    seen.findings += [*_contrast(case), *_geometry(case.id, image.grid), *_intensities(case.id, image.array)]
     label = _label(seen, image)
     seen.facts = Facts(
         id=case.id,
@@ -102,6 +103,17 @@ def examine(case: Case, channel: int = 0) -> Examined:
         gland_ml=None if label is None else _gland_ml(label),
     )
     return seen
+
+
+def _contrast(case: Case) -> list[Finding]:
+    """What a DICOM folder's only series says it is, where that is no T2."""
+    if not case.image.is_dir():
+        return []
+    series = choose_series(case.image)
+    if not series.other_contrast:
+        return []
+    what = f"the series is {series.name!r}, no T2 by its name"
+    return [error("contrast", case.id, what, "give the axial T2 series")]
 
 
 def standard_quantiles(image: NDArray[Any]) -> NDArray[np.float64]:

@@ -72,8 +72,12 @@ class Series:
     @property
     def t2(self) -> bool:
         """Whether the names say T2 and say nothing that excludes it."""
-        name = self.name.lower()
-        return "t2" in name and not any(word in name for word in NOT_T2)
+        return "t2" in self.name.lower() and not self.other_contrast
+
+    @property
+    def other_contrast(self) -> bool:
+        """Whether the names say that this is no anatomical T2 (ADC, diffusion, a localizer)."""
+        return any(word in self.name.lower() for word in NOT_T2)
 
     def __str__(self) -> str:
         plane = "axial" if self.axial else "not axial"

@@ -70,11 +70,12 @@ class Grid:
 
     def same_as(self, other: "Grid", tolerance_mm: float = 1e-2) -> bool:
         """Whether both grids have one shape and no corner voxel lies further apart than ``tolerance_mm``."""
-        if self.shape != other.shape:
-            return False
+        return self.shape == other.shape and self.apart(other) <= tolerance_mm
+
+    def apart(self, other: "Grid") -> float:
+        """How far the corner voxels of this grid lie at most from the voxels of the same index of another, in mm."""
         corners = np.array([(*corner, 1) for corner in product(*[(0, n - 1) for n in self.shape])], dtype=np.float64)
-        apart = np.linalg.norm((corners @ (self.affine - other.affine).T)[:, :3], axis=1)
-        return bool(apart.max() <= tolerance_mm)
+        return float(np.linalg.norm((corners @ (self.affine - other.affine).T)[:, :3], axis=1).max())
 
     def __str__(self) -> str:
         shape = " x ".join(str(n) for n in self.shape)

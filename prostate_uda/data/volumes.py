@@ -127,8 +127,8 @@ def check_same_grid(label: Volume, image: Volume) -> None:
     """
     if not label.grid.same_as(image.grid):
         raise GeometryError(
-            f"{label.source} is not on the grid of {image.source}: {label.grid} against {image.grid}; "
-            "resample the label to its image"
+            f"{label.source} is not on the grid of {image.source}: {label.grid} against {image.grid}, corners "
+            f"{label.grid.apart(image.grid):.2f} mm apart; resample the label to its image ('prepare folder' does)"
         )
 
 

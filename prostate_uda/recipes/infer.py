@@ -139,7 +139,9 @@ def _name(image: Path) -> str:
 
 
 def _described(series: Series) -> str:
-    """``axial T2 series 't2_tse_tra' (19 images)``."""
+    """``axial T2 series 't2_tse_tra' (19 images)``, or a warning where it is another contrast."""
+    if series.other_contrast:
+        return f"warning: series {series.name!r} is no T2 by its name; the labels mean nothing on it"
     kind = " ".join(["axial" if series.axial else "not axial", *["T2"] * series.t2])
     return f"{kind} series {series.name or series.uid!r} ({len(series.files)} images)"
 

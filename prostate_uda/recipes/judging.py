@@ -31,6 +31,8 @@ def judge_run(
     rows: list[dict[str, Any]] = []
     strips: list[StripCase] = []
     cases = world.shown()
+    if not world.target_split.test:
+        progress.note("the target has no labelled test case: shown are the scans that were adapted to")
     with progress.task("evaluation", len(cases)) as task:
         for case in cases:
             volume, truth, predicted = _predict(out, case, segmenters)

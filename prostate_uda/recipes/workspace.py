@@ -54,7 +54,7 @@ class Workspace:
         return (self.out / DATASET).is_file() and all(self._intact(entry) for entry in entries)
 
     def begin(self, inputs: Mapping[str, Any]) -> None:
-        """From here on the folder is under way."""
+        """From here on the folder is under way; what was made of other inputs before is warned of."""
         self.report = {
             "status": "running",
             "domain": self.domain,
@@ -65,6 +65,8 @@ class Workspace:
             "left_out": {},
             "warnings": [],
         }
+        if self.before.get("status") == FINISHED and self.before["inputs"] != inputs:
+            self.warn("was prepared from other inputs before; cases that differ are made anew")
         self.save()
         for name in self.before.get("pending", ()):  # a killed run's case
             (self.out / name).unlink(missing_ok=True)

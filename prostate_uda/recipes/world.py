@@ -122,10 +122,33 @@ def _check_test_cases(cases: Sequence[Case], channel: int, progress: Progress) -
             task.advance()
 
 
-def _pz_in_front(slices: SliceSet) -> bool:
-    """Whether PZ lies in front of TZ on the whole; rows run anterior to posterior."""
-    rows = [torch.nonzero(slices.labels == zone)[:, 1].float() for zone in (PZ, TZ)]
-    return all(len(found) for found in rows) and bool(rows[0].mean() < rows[1].mean())
+def _check_zones(source: SliceSet, settings: AdaptSettings, progress: Progress) -> None:
+    """Refuse a source without both zones; warn where PZ lies in front of TZ (rows run anterior to posterior).
+
+    Raises:
+        DataError: no label of the source holds PZ, or none holds TZ.
+    """
+    rows = {name: torch.nonzero(source.labels == zone)[:, 1].float() for name, zone in (("PZ", PZ), ("TZ", TZ))}
+    missing = [name for name, found in rows.items() if not len(found)]
+    if missing:
+        raise DataError(
+            f"no label of the source holds {' or '.join(missing)}; both zones are needed, a whole gland's label is not "
+            "enough"
+        )
+    if rows["PZ"].mean() < rows["TZ"].mean():
+        named = settings.source_label_names
+        mend = f"leave out --source-label-names {named}" if named else "say --source-label-names 1=TZ,2=PZ"
+        progress.note(
+            f"warning: the source's PZ lies in front of its TZ, which no prostate has: are the values exchanged? {mend}"
+        )
+
+
+def _tell_shared(source: Split, target: Split, progress: Progress) -> None:
+    """Warn where one scan is in both domains: nothing is adapted to, and a test would judge what was learned."""
+    ours = {content_hash(case.image): case.id for case in (*source.train, *source.test)}
+    shared = [case.id for case in (*target.train, *target.test) if content_hash(case.image) in ours]
+    if shared:
+        progress.note(f"warning: {len(shared)} scans are in both source and target: {', '.join(shared[:4])}")
 
 
 def _named(split: Split, names: str | None) -> Split:
@@ -155,11 +178,8 @@ def open_world(settings: AdaptSettings, progress: Progress) -> World:
         settings.grid, settings.normalize, source_split.train, progress, channel=target_domain.channel
     )
     source = _slices("reading the source", source_split.train, pipeline.reader, progress)
-    if _pz_in_front(source):
-        progress.note(
-            "the source's PZ lies in front of its TZ, which no prostate has: are the values exchanged? say what they "
-            "mean with --source-label-names, such as 1=TZ,2=PZ"
-        )
+    _check_zones(source, settings, progress)
+    _tell_shared(source_split, target_split, progress)
     return World(
         source_domain,
         target_domain,

@@ -73,3 +73,22 @@ def test_exchanged_label_values_are_warned_of_and_named_right(tmp_path: Path, na
     heard = Heard()
     adapt(settings, tmp_path / "run", progress=heard)
     assert any("PZ lies in front" in note for note in heard.notes) == (not named)
+
+
+def test_whole_gland_labels_are_not_enough(tmp_path: Path) -> None:
+    root = make_phantom("phantom-3t", tmp_path / "data", train=3, test=1)
+    for path in sorted(root.glob("labels*/*.nii.gz")):
+        image = nibabel.load(path)
+        gland = (np.asarray(image.dataobj) > 0).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(gland, image.affine, image.header), path)
+    with pytest.raises(DataError, match="no label of the source holds TZ"):
+        adapt(AdaptSettings(**TINY, source_root=root), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_same_scans_on_both_sides_are_told(tmp_path: Path) -> None:
+    root = make_phantom("phantom-3t", tmp_path / "data", train=3, test=1)
+    heard = Heard()
+    settings = AdaptSettings(**TINY, method="source-only", source_root=root, target="phantom-3t", target_root=root)
+    adapt(settings, tmp_path / "run", progress=heard)
+    assert any("4 scans are in both source and target" in note for note in heard.notes)

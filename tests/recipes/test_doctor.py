@@ -158,3 +158,10 @@ def test_real_scanners_are_told_apart(shared_data):
     assert told.labelled == 4
     shift = next(finding for finding in told.findings if finding.check == "shift")
     assert "Siemens Skyra, 3 T | Philips Achieva, 3 T" in shift.what
+
+
+def test_a_diffusion_series_is_no_t2(shared_data: Path) -> None:
+    (adc,) = (shared_data / "prostatex-full-study" / "ProstateX-0000").glob("*/7*ADC*")
+    found = doctor(Place.of(str(adc)))
+    assert any(finding.check == "contrast" and "no T2" in finding.what for finding in found.findings)
+    assert not found.healthy
