@@ -5,9 +5,12 @@ the result, so an entry cannot be stale. An entry that cannot be read is made ag
 else.
 """
 
+import glob
 import hashlib
 import os
 import pickle
+import time
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
@@ -15,13 +18,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from platformdirs import user_cache_path
 
 CACHE_VARIABLE = "PROSTATE_UDA_CACHE"
+ABANDONED_S = 24 * 3600.0
 LIMIT_BYTES = 20 * 1024**3
-UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError)
+UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, BadZipFile, zlib.error, pickle.UnpicklingError)
 ROOMS = ("data", "maths", "transforms")
 """The rooms whose code decides what preprocessing makes."""
 
@@ -33,13 +38,20 @@ def cache_folder() -> Path:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files at every depth in order of their names.
+    """SHA-256 of a file, of a header with the files that hold its voxels, or of a folder's files at every depth.
 
-    It is computed once while size and date of the files stay what they are.
+    Files count in order of their names; the sum is computed once while their size and date stay what they are.
     """
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = sorted(path.rglob("*")) if path.is_dir() else with_data(path)
     stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
     return _hash_files(stamps)
+
+
+def with_data(path: Path) -> tuple[Path, ...]:
+    """A file, and the files beside it that hold the voxels where it is a header only (``.mhd``, ``.nhdr``)."""
+    if path.suffix.lower() not in (".mhd", ".nhdr"):
+        return (path,)
+    return (path, *sorted(other for other in path.parent.glob(f"{glob.escape(path.stem)}.*") if other != path))
 
 
 @lru_cache(maxsize=4096)
@@ -60,7 +72,7 @@ def code_hash() -> str:
     for room in ROOMS:
         for file in sorted((package / room).rglob("*.py")):
             digest.update(file.read_bytes())
-    for name in ("torch", "monai", "numpy", "nibabel", "SimpleITK", "scikit-image"):
+    for name in ("torch", "monai", "numpy", "scipy", "nibabel", "SimpleITK", "scikit-image"):
         digest.update(f"{name}=={version(name)}".encode())
     return digest.hexdigest()
 
@@ -82,12 +94,14 @@ class Store:
         if not path.is_file():
             return None
         try:
-            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            os.utime(path)
+            with ZipFile(path) as archive:  # torch does not look at the checksums
+                whole = archive.testzip() is None
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True) if whole else {}
         except UNREADABLE:
-            path.unlink(missing_ok=True)
-            return None
-        return content
+            whole = False
+        with suppress(OSError):  # somebody else's cache is read, not kept
+            os.utime(path) if whole else path.unlink(missing_ok=True)
+        return content if whole else None
 
     def put(self, content: Mapping[str, Any], *key: str) -> None:
         """Keep something that ``torch.load(weights_only=True)`` can read back, whole or not at all."""
@@ -103,12 +117,20 @@ class Store:
 
     def trim(self) -> None:
         """Remove the entries that have not been asked for longest, until the rest fits into ``limit_bytes``."""
-        entries = [(path.stat(), path) for path in self.folder.glob("*.pt")] if self.folder.is_dir() else []
+        entries = []
+        for path in self.folder.glob("*.pt"):
+            with suppress(FileNotFoundError):  # another process trims, too
+                entries.append((path.stat(), path))
+        for path in self.folder.glob(".*.pt.*"):  # what a killed process left
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > ABANDONED_S:
+                    path.unlink()
         total = sum(stat.st_size for stat, _ in entries)
         for stat, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
             if total <= self.limit_bytes:
                 return
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
             total -= stat.st_size
 
     def _path(self, key: tuple[str, ...]) -> Path:

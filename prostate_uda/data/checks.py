@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prostate_uda.data.dicom import choose_series
 from prostate_uda.data.domains.base import Case
 from prostate_uda.data.findings import Finding, error, warning
 from prostate_uda.data.geometry import Grid
 from prostate_uda.data.labels import PZ, TZ, pz_in_front
-from prostate_uda.data.dicom import choose_series
 from prostate_uda.data.scanners import NO_SCANNER, Scanner, scanner_of
 from prostate_uda.data.volumes import Volume, check_same_grid, read_image, read_label
 from prostate_uda.errors import DataError

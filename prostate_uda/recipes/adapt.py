@@ -34,7 +34,7 @@ from prostate_uda.transforms import AUGMENTATIONS
 
 CLASSES = 3
 SOURCE_ONLY = "source-only"
-SELECTION_RULE = "last step of the last round; no target label is read before the final evaluation"
+SELECTION_RULE = "last step of the last round; no target label is used before the final evaluation"
 
 
 @dataclass(frozen=True)

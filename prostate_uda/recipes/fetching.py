@@ -68,7 +68,7 @@ def fetch_series(downloads: Path, half: Half, *, mirror: str | None, nbia: str |
     manifests = [
         fetch_file(tcia.file_address(name, mirror), downloads / name, None, progress) for name in tcia.MANIFESTS
     ]
-    named = tuple(dict.fromkeys(uid for path in manifests for uid in tcia.read_manifest(path)))
+    named = tuple(dict.fromkeys(uid for path in manifests for uid in _manifest(path)))
     catalogue, warnings = _catalogue(downloads, half, nbia, progress)
     wanted = [uid for uid in named if not catalogue or uid in catalogue]
     missing: dict[str, str] = {}
@@ -87,6 +87,15 @@ def fetch_series(downloads: Path, half: Half, *, mirror: str | None, nbia: str |
 def unpack_named(archive: Path, into: Path) -> Path:
     """Unpack an archive into a folder that is named by its content, once."""
     return unpack(archive, into / f"{archive.stem}-{content_hash(archive)[:12]}")
+
+
+def _manifest(path: Path) -> tuple[str, ...]:
+    """What a manifest names; one that is none is removed, so that the next run asks for it again."""
+    try:
+        return tuple(tcia.read_manifest(path))
+    except DataError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 class _UnusableError(Exception):

@@ -17,6 +17,7 @@ from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.errors import DataError, SettingsError, UnknownNameError
 from prostate_uda.recipes.pipeline import open_store, remembering, teach
 from prostate_uda.recipes.places import Place
+from prostate_uda.recipes.record import writing
 from prostate_uda.review.contact_page import can_write_pages, contact_page
 from prostate_uda.review.contact_sheet import STORED, Seen, SheetRow, contact_sheet
 from prostate_uda.review.views import View
@@ -107,7 +108,8 @@ def _write(
 ) -> Shown:
     title = "Scans before and after normalization"
     picture, page = out / "sheet.png", out / "sheet.html"
-    contact_sheet(rows, path=picture, title=title)
+    with writing(out):
+        contact_sheet(rows, path=picture, title=title)
     legend = {STORED: "grey values as the file holds them, each case in its own window"}
     legend |= {name: NORMALIZATIONS[name].title for name in normalize}
     if can_write_pages():

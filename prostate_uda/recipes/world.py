@@ -144,8 +144,19 @@ def _check_zones(source: SliceSet, settings: AdaptSettings, progress: Progress) 
 
 
 def _tell_shared(source: Split, target: Split, progress: Progress) -> None:
-    """Warn where one scan is in both domains: nothing is adapted to, and a test would judge what was learned."""
-    ours = {content_hash(case.image): case.id for case in (*source.train, *source.test)}
+    """Refuse to judge by scans that were learned from; warn where one is in both domains.
+
+    Raises:
+        DataError: a test case of the target is a training case of the source.
+    """
+    learned = {content_hash(case.image): case.id for case in source.train}
+    judged = [case.id for case in target.test if content_hash(case.image) in learned]
+    if judged:
+        raise DataError(
+            f"{', '.join(judged[:4])} would be tested on in the target and is learned from in the source (the same "
+            "file); keep the two apart"
+        )
+    ours = {*learned, *(content_hash(case.image) for case in source.test)}
     shared = [case.id for case in (*target.train, *target.test) if content_hash(case.image) in ours]
     if shared:
         progress.note(f"warning: {len(shared)} scans are in both source and target: {', '.join(shared[:4])}")

@@ -76,6 +76,31 @@ def test_content_hash_is_of_content(tmp_path: Path) -> None:
     assert content_hash(folder) != first
 
 
+def test_content_hash_of_a_header_is_of_its_voxels_too(tmp_path: Path) -> None:
+    """Two patients' ``t2.mhd`` may be the same to the byte."""
+    for patient, voxels in (("a", b"one"), ("b", b"two")):
+        (tmp_path / patient).mkdir()
+        (tmp_path / patient / "t2.mhd").write_text("ElementDataFile = t2.raw")
+        (tmp_path / patient / "t2.raw").write_bytes(voxels)
+    assert content_hash(tmp_path / "a" / "t2.mhd") != content_hash(tmp_path / "b" / "t2.mhd")
+
+
+def test_flipped_bits_in_an_entry_are_found(store: Store) -> None:
+    store.put({"image": torch.arange(1000.0)}, "a")
+    (entry,) = store.folder.iterdir()
+    content = bytearray(entry.read_bytes())
+    middle = content.index(torch.arange(500.0, 510.0).numpy().tobytes())
+    content[middle : middle + 8] = bytes(8)
+    entry.write_bytes(content)
+    assert store.get("a") is None
+
+
+def test_other_code_finds_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put({"image": torch.ones(3)}, "a")
+    monkeypatch.setattr("prostate_uda.data.cache.code_hash", lambda: "another version")
+    assert store.get("a") is None
+
+
 def test_content_hash_of_a_patient_whose_series_lie_deeper(tmp_path: Path) -> None:
     for patient, content in (("a", b"one"), ("b", b"two")):
         (tmp_path / patient / "study" / "t2").mkdir(parents=True)

@@ -103,3 +103,5 @@ def test_a_remembered_transform_gives_the_same_with_the_same_history(tmp_path):
     assert second["case"] == "a"
     remembered({"image": image + 1})
     assert counting.calls == 2
+    remembered({"image": MetaTensor(image.as_tensor(), affine=torch.diag(torch.tensor([1.0, 1.0, 3.0, 1.0])))})
+    assert counting.calls == 3  # N4 and coil look at the spacing

@@ -92,3 +92,14 @@ def test_the_same_scans_on_both_sides_are_told(tmp_path: Path) -> None:
     settings = AdaptSettings(**TINY, method="source-only", source_root=root, target="phantom-3t", target_root=root)
     adapt(settings, tmp_path / "run", progress=heard)
     assert any("4 scans are in both source and target" in note for note in heard.notes)
+
+
+def test_a_scan_that_is_learned_from_is_not_tested_on(tmp_path: Path) -> None:
+    root = make_phantom("phantom-3t", tmp_path / "data", train=3, test=1)
+    other = make_phantom("phantom-3t", tmp_path / "other", train=3, test=1, seed=1)
+    for part in ("images", "labels"):
+        learned, tested = sorted((root / f"{part}Tr").iterdir())[0], sorted((other / f"{part}Ts").iterdir())[0]
+        tested.write_bytes(learned.read_bytes())
+    settings = AdaptSettings(**TINY, source_root=root, target="phantom-3t", target_root=other)
+    with pytest.raises(DataError, match="keep the two apart"):
+        adapt(settings, tmp_path / "run")

@@ -79,7 +79,10 @@ def _listed(path: Path) -> dict[str, Any]:
 def _entries(folder: Path, listed: Mapping[str, Any], part: str) -> list[tuple[Path, Path | None]]:
     """Image and label paths of a part; test entries may be plain strings."""
     found: list[tuple[Path, Path | None]] = []
-    for entry in listed.get(part, ()):
+    entries = listed.get(part) or ()
+    if not isinstance(entries, list | tuple):
+        raise DataError(f"{folder / 'dataset.json'} has no list {part!r} but {entries!r}; unpack the task again")
+    for entry in entries:
         image, label = (entry.get("image"), entry.get("label")) if isinstance(entry, Mapping) else (entry, None)
         if not isinstance(image, str) or not isinstance(label, str | None):
             raise DataError(f"{folder / 'dataset.json'} has an entry without an image in {part!r}: {entry!r}")

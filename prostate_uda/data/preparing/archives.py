@@ -1,5 +1,6 @@
 """Floor 2: tar and zip archives, unpacked whole or not at all, and never outside their folder."""
 
+import lzma
 import shutil
 import stat
 import tarfile
@@ -90,6 +91,8 @@ def _tar_members(archive: Path, disk: Path) -> Iterator[tuple[PurePosixPath, IO[
             content = opened.extractfile(member) if member.isfile() and not _litter(name) else None
             if content is not None:
                 yield name, content
+        while opened.fileobj is not None and opened.fileobj.read(1 << 20):  # to the end, where the checksum stands
+            pass
 
 
 def _safe(archive: Path, name: str) -> PurePosixPath:
@@ -127,9 +130,9 @@ def _archive_errors(archive: Path) -> Iterator[None]:
     """Turn whatever a damaged archive raises into a DataError."""
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{archive} is no archive, damaged or cut short ({reason}); get it again") from error
-    except OSError as error:  # gzip, lzma and a full disk
+    except OSError as error:  # gzip and a full disk
         reason = error.strerror or " ".join(str(error).split())
         raise DataError(f"{archive} cannot be unpacked ({reason}); get it again, or make room") from error

@@ -1,6 +1,5 @@
 """Floor 2: one case from wherever it lies into the canonical layout."""
 
-import glob
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from prostate_uda.data.cache import content_hash
+from prostate_uda.data.cache import content_hash, with_data
 from prostate_uda.data.canonical import Part, image_name, label_name
 from prostate_uda.data.dicom import Series
 from prostate_uda.data.geometry import Grid
 from prostate_uda.data.labels import PZ, TZ, ZONE_VALUES, pz_in_front
 from prostate_uda.data.preparing.placement import Placed, place_label
-from prostate_uda.data.volumes import Volume, file_suffix, read_image, read_label, write_image, write_label
+from prostate_uda.data.volumes import Volume, read_image, read_label, write_image, write_label
 from prostate_uda.errors import DataError
 
 VERSION = 1
@@ -47,8 +46,8 @@ class Source:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file the case is made of."""
-        images = self.image.files if isinstance(self.image, Series) else _with_data(self.image)
-        return images if self.label is None else (*images, *_with_data(self.label))
+        images = self.image.files if isinstance(self.image, Series) else with_data(self.image)
+        return images if self.label is None else (*images, *with_data(self.label))
 
     def digest(self) -> str:
         """SHA-256 of the content of every file, of what the values mean and of :data:`VERSION`.
@@ -166,13 +165,6 @@ def _told(grid: Grid) -> dict[str, Any]:
         "axes": grid.orientation,
         "origin_ras_mm": [round(float(value), 4) for value in grid.affine[:3, 3]],
     }
-
-
-def _with_data(path: Path) -> tuple[Path, ...]:
-    """A file, and the files beside it that hold the voxels where it is a header only."""
-    if file_suffix(path) not in (".mhd", ".nhdr"):
-        return (path,)
-    return (path, *sorted(other for other in path.parent.glob(f"{glob.escape(path.stem)}.*") if other != path))
 
 
 def _short(path: Path, root: Path) -> str:

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from prostate_uda.data.preparing.archives import is_archive, unpack
@@ -117,3 +118,14 @@ def test_no_archive(tmp_path):
 
 def test_a_file_and_a_folder_of_one_name(tmp_path):
     refused(make_tar(tmp_path / "odd.tar", {"a": b"1", "a/b": b"2"}), tmp_path, "cannot be unpacked")
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.tar.gz", "w:gz"), ("a.tar.xz", "w:xz"), ("a.tar.bz2", "w:bz2")])
+def test_flipped_bits_in_a_compressed_tar_are_found(tmp_path, name, mode):
+    """The checksum stands at the end, behind the last member."""
+    noise = np.random.default_rng(0).bytes(200_000)
+    archive = make_tar(tmp_path / name, {"Task/a.bin": noise}, mode)
+    content = bytearray(archive.read_bytes())
+    content[100_000:100_050] = bytes(50)
+    archive.write_bytes(content)
+    refused(archive, tmp_path, "damaged|cannot be unpacked|no archive")
