@@ -77,6 +77,19 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
+def load_whole(path: Path) -> Any:  # noqa: ANN401  whatever was saved
+    """``torch.load(weights_only=True)`` of a file that its own checksums say is whole; torch does not look at them.
+
+    Raises:
+        BadZipFile: a bit is flipped; damage of other kinds raises what torch and zipfile raise.
+    """
+    with ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise BadZipFile(f"{damaged} is damaged")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 class Store:
     """Tensors, numbers and strings by the parts of a key.
 
@@ -94,14 +107,12 @@ class Store:
         if not path.is_file():
             return None
         try:
-            with ZipFile(path) as archive:  # torch does not look at the checksums
-                whole = archive.testzip() is None
-            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True) if whole else {}
+            content: dict[str, Any] | None = load_whole(path)
         except UNREADABLE:
-            whole = False
+            content = None
         with suppress(OSError):  # somebody else's cache is read, not kept
-            os.utime(path) if whole else path.unlink(missing_ok=True)
-        return content if whole else None
+            os.utime(path) if content is not None else path.unlink(missing_ok=True)
+        return content
 
     def put(self, content: Mapping[str, Any], *key: str) -> None:
         """Keep something that ``torch.load(weights_only=True)`` can read back, whole or not at all."""

@@ -10,12 +10,10 @@ from prostate_uda.data.cohorts import compare_cases, compare_places
 from prostate_uda.data.domains import Case
 from prostate_uda.data.domains.base import Role
 from prostate_uda.data.findings import LEVELS, Finding, error, together, worst_first
+from prostate_uda.data.reading import WORKERS
 from prostate_uda.data.survey import survey
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.recipes.places import Place
-
-WORKERS = 2
-"""Cases read at a time: decompression leaves Python's lock, the rest does not."""
 
 
 @dataclass(frozen=True)

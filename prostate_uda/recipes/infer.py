@@ -5,7 +5,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from struct import error as StructError  # noqa: N812  an exception
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 from zlib import error as ZlibError  # noqa: N812  likewise
 
 import nibabel as nib
@@ -19,6 +19,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from torch import nn
 
+from prostate_uda.data.cache import load_whole
 from prostate_uda.data.canonical import DATASET
 from prostate_uda.data.dicom import Series, choose_series
 from prostate_uda.data.volumes import SUFFIXES, file_suffix, write_label
@@ -105,12 +106,9 @@ def _parsed(config: Path) -> list[Any]:
 
 
 def _load_weights(network: nn.Module, weights: Path) -> None:
-    """Load what the checksums in the file say is whole: torch does not look at them, and a flipped bit is a weight."""
+    """Load what is whole: a flipped bit is a weight."""
     try:
-        with ZipFile(weights) as archive:
-            if archive.testzip() is not None:
-                raise BadZipFile
-        saved = torch.load(weights, map_location="cpu", weights_only=True)
+        saved = load_whole(weights)
     except (
         *(OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError),
         *(BadZipFile, UnpicklingError, StructError, ZlibError),

@@ -28,8 +28,6 @@ class World:
     """Source and target of a run.
 
     Attributes:
-        source_domain: Where labels come from.
-        target_domain: Where they are wanted.
         source_split: Training and held-out cases, labelled.
         target_split: Training cases without labels; test cases, labelled where the data are.
         source: Slices of the source's training cases.
@@ -38,8 +36,6 @@ class World:
         others: Further files that decide a run, by what they are.
     """
 
-    source_domain: Domain
-    target_domain: Domain
     source_split: Split
     target_split: Split
     source: SliceSet
@@ -143,20 +139,20 @@ def _check_zones(source: SliceSet, settings: AdaptSettings, progress: Progress) 
         )
 
 
-def _tell_shared(source: Split, target: Split, progress: Progress) -> None:
+def _check_shared(source: Split, target: Split, progress: Progress) -> None:
     """Refuse to judge by scans that were learned from; warn where one is in both domains.
 
     Raises:
         DataError: a test case of the target is a training case of the source.
     """
-    learned = {content_hash(case.image): case.id for case in source.train}
+    learned = {content_hash(case.image) for case in source.train}
     judged = [case.id for case in target.test if content_hash(case.image) in learned]
     if judged:
         raise DataError(
             f"{', '.join(judged[:4])} would be tested on in the target and is learned from in the source (the same "
             "file); keep the two apart"
         )
-    ours = {*learned, *(content_hash(case.image) for case in source.test)}
+    ours = learned | {content_hash(case.image) for case in source.test}
     shared = [case.id for case in (*target.train, *target.test) if content_hash(case.image) in ours]
     if shared:
         progress.note(f"warning: {len(shared)} scans are in both source and target: {', '.join(shared[:4])}")
@@ -184,16 +180,14 @@ def open_world(settings: AdaptSettings, progress: Progress) -> World:
     target_split = _named(_split(target_domain, "target", settings, listed), settings.target_label_names)
     if not target_split.train:
         raise DataError(f"{settings.target_root} has no case to adapt to; give more scans with --target-root")
+    _check_shared(source_split, target_split, progress)
     _check_test_cases((*source_split.test, *target_split.test), target_domain.channel, progress)
     pipeline = build_pipeline(
         settings.grid, settings.normalize, source_split.train, progress, channel=target_domain.channel
     )
     source = _slices("reading the source", source_split.train, pipeline.reader, progress)
     _check_zones(source, settings, progress)
-    _tell_shared(source_split, target_split, progress)
     return World(
-        source_domain,
-        target_domain,
         source_split,
         target_split,
         source,
