@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -156,6 +158,19 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     for finding in findings:
         level = Text(finding.level, style=colours[finding.level])
         table.add_row(level, *(Text(part) for part in (finding.where, finding.what, finding.mend)))
+    return table
+
+
+def ntm_table(levels: Sequence[str], classes: Sequence[str], last: NDArray[np.float64]) -> Table:
+    """The noise transition matrices ``(L, C, C)`` after the last step, a block per level."""
+    table = Table(title="Noise transition matrices after the last step: true by pseudo-label", title_justify="left")
+    table.add_column("level", overflow="fold")
+    table.add_column("true")
+    for name in classes:
+        table.add_column(name, justify="right")
+    for level, matrix in zip(levels, last, strict=True):
+        columns = ("\n".join(f"{value:.3f}" for value in column) for column in matrix.T)
+        table.add_row(level, "\n".join(classes), *columns, end_section=True)
     return table
 
 

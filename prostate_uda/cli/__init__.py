@@ -4,21 +4,24 @@ Exit codes: 0 done, 1 a bug (with its traceback), 2 a mistake in what was given 
 """
 
 import logging
+import os
 import sys
 from codecs import lookup
 from io import TextIOWrapper
 
 from rich.markup import escape
 
-from prostate_uda.cli import adapting, data
-from prostate_uda.cli.apps import app, complaints
+from prostate_uda.cli import adapting, data, plotting
+from prostate_uda.cli.apps import app, complaints, console
 from prostate_uda.errors import ProstateUDAError
 
-__all__ = ["adapting", "app", "data", "main"]
+__all__ = ["adapting", "app", "data", "main", "plotting"]
 
 
 def main() -> None:
     """Run the command and turn the user's mistakes into one line and exit code 2."""
+    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes: the first speaks for all
+        console.quiet = complaints.quiet = True
     logging.getLogger("ignite").setLevel(logging.WARNING)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and lookup(stream.encoding).name == "ascii":

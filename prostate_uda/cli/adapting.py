@@ -92,6 +92,15 @@ def adapt(
     start_from: Annotated[
         Path | None, typer.Option(help="Run whose source network to use again.", rich_help_panel=ADAPTATION)
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, or bf16 (autocast; weights stay float32).", rich_help_panel=TRAINING)
+    ] = "float32",
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Channels last in memory.", rich_help_panel=TRAINING)
+    ] = False,
+    prefetch: Annotated[
+        int, typer.Option(help="Batches made ahead in a thread; 0 for none.", rich_help_panel=TRAINING)
+    ] = 2,
     seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 50,

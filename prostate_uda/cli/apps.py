@@ -16,9 +16,11 @@ app = typer.Typer(
 phantom_app = typer.Typer(help="Procedural prostate MRI.", no_args_is_help=True)
 prepare_app = typer.Typer(help="Bring a data set into one checked layout.", no_args_is_help=True)
 data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
+plot_app = typer.Typer(help="Figures of a run.", no_args_is_help=True)
 app.add_typer(prepare_app, name="prepare")
 app.add_typer(data_app, name="data")
 app.add_typer(phantom_app, name="phantom")
+app.add_typer(plot_app, name="plot")
 console = Console()
 complaints = Console(stderr=True)
 

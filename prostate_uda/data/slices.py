@@ -4,7 +4,7 @@ A slice is ``(H, W)`` with rows running anterior to posterior and columns right 
 working grid's ``(X, Y)`` transposed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -89,7 +89,7 @@ class SliceSet:
         return self.images[adjacent_slices(index, depth, self.first[index], self.last[index])]
 
 
-class BatchStream(Iterator[Batch]):
+class BatchStream:
     """Endless augmented batches; the batch of step k depends on nothing but the seed, the name and k.
 
     Args:
@@ -122,7 +122,6 @@ class BatchStream(Iterator[Batch]):
         self.slices, self.batch_size, self.depth = slices, batch_size, depth
         self.key = (seed, crc32(name.encode()))
         self.augment = augment
-        self.position = 0
         self.foreground_share = foreground_share
         if not 0 <= foreground_share <= 1:
             raise SettingsError(f"foreground share {foreground_share}; allowed is 0 to 1")
@@ -130,16 +129,6 @@ class BatchStream(Iterator[Batch]):
         if not len(slices) or (foreground_share and not gland):
             raise DataError(f"stream {name!r} has no slice{' with gland' if foreground_share else ''} to draw from")
         self.pools = (list(range(len(slices))), gland)
-
-    def seek(self, step: int) -> None:
-        """The next batch is that of this step."""
-        self.position = step
-
-    def __next__(self) -> Batch:
-        """The batch of the current step."""
-        batch = self.at(self.position)
-        self.position += 1
-        return batch
 
     def at(self, step: int) -> Batch:
         """The batch of any step: every slice once per epoch, in an order drawn for the epoch.

@@ -1,8 +1,10 @@
 """Floor 4: one stretch of training, from its beginning or from where it was interrupted."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,8 +12,10 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from prostate_uda.data.batch import Batch
 from prostate_uda.data.slices import BatchStream
 from prostate_uda.engines import checkpoints
+from prostate_uda.engines.execution import Execution, ahead
 from prostate_uda.engines.observers import Progress, Task
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair
 from prostate_uda.errors import CheckpointError
@@ -46,12 +50,16 @@ class Workplace:
         device: Where tensors live.
         progress: Who is told.
         checkpoint_every: Steps.
+        writes: Whether checkpoints and logs are written here; of several processes only one does.
+        execution: How steps are computed.
     """
 
     folder: Path
     device: torch.device
     progress: Progress
     checkpoint_every: int
+    writes: bool = True
+    execution: Execution = field(default_factory=Execution)
 
     def checkpoint(self, stage: str) -> Path:
         """The file with the stage's state."""
@@ -63,7 +71,7 @@ class Workplace:
 
 
 class Pairs:
-    """Two streams as one endless loader; a stage without a target hands the source twice.
+    """Two streams side by side; a stage without a target hands the source twice.
 
     Args:
         source: Labelled.
@@ -73,17 +81,16 @@ class Pairs:
     def __init__(self, source: BatchStream, target: BatchStream | None) -> None:
         self.source, self.target = source, target
 
-    def seek(self, step: int) -> None:
-        """Go to the batches of that step."""
-        self.source.seek(step)
-        if self.target is not None:
-            self.target.seek(step)
+    def at(self, step: int, *, pin: bool = False) -> Pair:
+        """The batches of any step, in page-locked memory where a GPU is to copy them while the CPU goes on."""
+        batches = [stream.at(step) for stream in (self.source, self.target) if stream is not None]
+        if pin:
+            batches = list(map(_pinned, batches))
+        return Pair(batches[0], batches[-1])
 
-    def __iter__(self) -> Iterator[Pair]:
-        """From where it stands, without end."""
-        while True:
-            source = next(self.source)
-            yield Pair(source, source if self.target is None else next(self.target))
+
+def _pinned(batch: Batch) -> Batch:
+    return replace(batch, image=batch.image.pin_memory(), label=batch.label.pin_memory())
 
 
 def train(
@@ -108,30 +115,34 @@ def train(
     if state.step >= total:
         place.progress.note(f"{stage.title}: already done")
         return state
-    log = place.log(stage.name)
-    _truncate(log, state.step)
-    pairs.seek(state.step)
-    trainer = AdaptationTrainer(
-        device=place.device,
-        max_epochs=1,
-        data_loader=pairs,
-        method=stage.method,
-        adaptation=state,
-        epoch_length=total - state.step,
-        decollate=False,
-    )
+    make = partial(pairs.at, pin=place.device.type == "cuda")
     with (
+        closing(ahead(make, range(state.step, total), place.execution.prefetch)) as batches,
         place.progress.task(stage.title, total, state.step) as task,
-        log.open("a", encoding="utf-8", buffering=1) as lines,
+        _opened_log(place, stage, state) as lines,
     ):
+        trainer = AdaptationTrainer(
+            device=place.device,
+            max_epochs=1,
+            data_loader=batches,
+            method=stage.method,
+            adaptation=state,
+            epoch_length=total - state.step,
+            decollate=False,
+            **place.execution.trainer_options,
+        )
+        place.execution.lay_out(state)
         _Watch(stage, state, task, lines, place).attach(trainer)
         trainer.run()
-    _save(path, stage, state)
+    place.execution.lay_back(state)
+    _save(place, stage, state)
     return state
 
 
-def _save(path: Path, stage: Stage, state: State) -> None:
-    checkpoints.save(path, {"state": state.state_dict(), "stage": stage.name, "method": repr(stage.method)})
+def _save(place: Workplace, stage: Stage, state: State) -> None:
+    if place.writes:
+        content = {"state": state.state_dict(), "stage": stage.name, "method": repr(stage.method)}
+        checkpoints.save(place.checkpoint(stage.name), content)
 
 
 def _saved(path: Path, stage: Stage, device: torch.device) -> dict[str, Any]:
@@ -155,10 +166,26 @@ class _Watch:
 
     def __call__(self, engine: Engine) -> None:
         values = {name: float(value) for name, value in engine.state.output.items() if value.ndim == 0}
-        self.lines.write(json.dumps({"step": self.state.step, **values}) + "\n")
+        self.lines.write(json.dumps({"step": self.state.step, **values, **self._transitions()}) + "\n")
         self.task.advance(1, values)
         if self.state.step % self.place.checkpoint_every == 0:
-            _save(self.place.checkpoint(self.stage.name), self.stage, self.state)
+            _save(self.place, self.stage, self.state)
+
+    def _transitions(self) -> dict[str, Any]:
+        """The NTMs of the step, ``(L, C, C)`` as nested lists, where the method has some."""
+        if "ntm" not in self.state.tensors:
+            return {}
+        ntm = self.state.tensors["ntm"].tolist()
+        return {"ntm": [[[round(entry, 5) for entry in row] for row in level] for level in ntm]}
+
+
+def _opened_log(place: Workplace, stage: Stage, state: State) -> TextIO:
+    """The log, open behind the last step done; lines of later steps, which will be done again, are gone."""
+    if not place.writes:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    log = place.log(stage.name)
+    _truncate(log, state.step)
+    return log.open("a", encoding="utf-8", buffering=1)
 
 
 def _truncate(log: Path, step: int) -> None:

@@ -1,6 +1,8 @@
 """Floor 4: the one loop. A MONAI ``SupervisedTrainer`` whose iteration is a method's ``step``."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,9 +13,10 @@ from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 
 from prostate_uda.data.batch import Batch
+from prostate_uda.engines.execution import autocast
 from prostate_uda.errors import ProstateUDAError, SettingsError, ShapeError
 from prostate_uda.maths.losses import IGNORE
-from prostate_uda.methods.base import Method, State
+from prostate_uda.methods.base import Losses, Method, State
 
 
 class TrainingError(ProstateUDAError):
@@ -59,18 +62,34 @@ def _endless(loader: Iterable[Any]) -> Iterator[Any]:
             raise SettingsError("a loader without a batch; give one that can be run through again and again")
 
 
-def as_batch(batch: Batch | Mapping[str, Tensor], device: torch.device) -> Batch:
+def as_batch(
+    batch: Batch | Mapping[str, Tensor],
+    device: torch.device,
+    *,
+    non_blocking: bool = False,
+    **layout: Any,  # noqa: ANN401  handed on to torch unread
+) -> Batch:
     """A :class:`Batch` on the device, from one or from a MONAI dictionary with ``image`` and ``label``.
 
     Args:
         batch: ``image`` ``(B, k, H, W)``; ``label`` ``(B, H, W)`` or ``(B, 1, H, W)``, IGNORE everywhere if absent.
         device: Where it is wanted.
+        non_blocking: Whether copying from pinned memory may go on while the caller does.
+        layout: Of the image, as ``torch.Tensor.to`` takes it: ``memory_format``.
 
     Raises:
         ShapeError: the label's shape is neither.
     """
-    if isinstance(batch, Batch):
-        return batch.to(device)
+    if not isinstance(batch, Batch):
+        batch = _from_dictionary(batch)
+    return replace(
+        batch,
+        image=batch.image.to(device, non_blocking=non_blocking, **layout),
+        label=batch.label.to(device, non_blocking=non_blocking),
+    )
+
+
+def _from_dictionary(batch: Mapping[str, Tensor]) -> Batch:
     image = _plain(batch[CommonKeys.IMAGE])
     label = _plain(batch[CommonKeys.LABEL]) if CommonKeys.LABEL in batch else _unknown(image)
     if label.ndim == 4 and label.shape[1] == 1:
@@ -80,7 +99,7 @@ def as_batch(batch: Batch | Mapping[str, Tensor], device: torch.device) -> Batch
             f"image {tuple(image.shape)} with label {tuple(label.shape)}; "
             "allowed are (B, k, H, W) with (B, H, W) or (B, 1, H, W)"
         )
-    return Batch(image=image.float(), label=label.long()).to(device)
+    return Batch(image=image.float(), label=label.long())
 
 
 def _plain(value: Tensor) -> Tensor:
@@ -106,7 +125,12 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
         method: What a step does.
         adaptation: Its state, from ``method.prepare``; belongs into ``CheckpointSaver``'s ``save_dict``.
         epoch_length: Needed when the loader has no length.
-        options: Of ``monai.engines.SupervisedTrainer`` (``train_handlers``, …).
+        amp: Run the step under autocast to bfloat16, which needs no loss scaling; weights stay float32.
+        amp_kwargs: Of ``torch.autocast``.
+        options: Of ``monai.engines.SupervisedTrainer`` (``train_handlers``, …); ``to_kwargs`` is for images alone.
+
+    Raises:
+        SettingsError: autocast to another dtype, or ``compile``.
     """
 
     def __init__(
@@ -118,10 +142,16 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
         method: Method,
         adaptation: State,
         epoch_length: int | None = None,
+        amp: bool = False,
+        amp_kwargs: Mapping[str, Any] | None = None,
         **options: Any,  # noqa: ANN401  handed on to MONAI unread
     ) -> None:
+        if options.get("compile"):
+            raise SettingsError("compile=True; leave it out: MONAI would compile a wrapper that no method calls")
         self.method = method
         self.adaptation = adaptation
+        # not handed on: MONAI would make a GradScaler, which bfloat16 has no use for and the CPU warns of
+        self.precision = autocast(torch.device(device), amp_kwargs or {}) if amp else nullcontext()
         super().__init__(
             device=torch.device(device),
             max_epochs=max_epochs,
@@ -133,11 +163,20 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
             **options,
         )
 
+    def compute(self, source: Batch, target: Batch) -> Losses:
+        """The method's step, under autocast where that was asked for; both batches on the device."""
+        with self.precision:
+            return self.method.step(self.adaptation, source, target)
+
+    def placed(self, batch: Batch | Mapping[str, Tensor]) -> Batch:
+        """The batch on the device, in the layout asked for."""
+        return as_batch(batch, self.state.device, non_blocking=self.non_blocking, **self.to_kwargs)
+
     def _iteration(self, engine: SupervisedTrainer, batchdata: Pair) -> dict[str, Any]:
-        source, target = (as_batch(batch, engine.state.device) for batch in batchdata)
+        source, target = map(self.placed, batchdata)
         engine.state.output = {CommonKeys.IMAGE: target.image, CommonKeys.LABEL: target.label}
         engine.fire_event(IterationEvents.INNER_ITERATION_STARTED)
-        named = self.method.step(self.adaptation, source, target)
+        named = self.compute(source, target)
         engine.fire_event(IterationEvents.INNER_ITERATION_COMPLETED)
         engine.state.output |= {CommonKeys.LOSS: self._total(named), **named}
         for event in (

@@ -14,15 +14,22 @@ IGNORE = 255
 """Label of a pixel that takes part in no loss and no metric."""
 
 
-def masked_nll(log_probs: Tensor, label: Tensor) -> Tensor:
+def widened(values: Tensor) -> Tensor:
+    """The same values in float32 where they come in half precision; float32 and float64 stay what they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def masked_nll(log_probs: Tensor, label: Tensor, count: Tensor | None = None) -> Tensor:
     """Negative log-likelihood, averaged over the pixels that have a label.
 
     Args:
         log_probs: ``(B, C, H, W)`` natural logarithms of probabilities.
         label: ``(B, H, W)`` int64 class indices, :data:`IGNORE` where there is none.
+        count: What the sum is divided by, scalar; the labelled pixels of ``label`` where it is left out, those of all
+            processes where the batch is one process's share.
 
     Returns:
-        A scalar; exactly zero (with a zero gradient) when every pixel is ignored.
+        A scalar, float32 at least; exactly zero (with a zero gradient) when every pixel is ignored.
 
     Raises:
         ShapeError: the two do not describe the same pixels.
@@ -35,18 +42,19 @@ def masked_nll(log_probs: Tensor, label: Tensor) -> Tensor:
         )
     known = label != IGNORE
     index = torch.where(known, label, torch.zeros_like(label))
-    picked = log_probs.gather(1, index.unsqueeze(1)).squeeze(1)
+    picked = widened(log_probs).gather(1, index.unsqueeze(1)).squeeze(1)
     total = torch.where(known, picked, torch.zeros_like(picked)).sum()
-    return -total / known.sum().clamp_min(1)
+    return -total / (known.sum() if count is None else count).clamp_min(1)
 
 
-def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, label: Tensor, count: Tensor | None = None) -> Tensor:
     """Cross-entropy of ``(B, C, H, W)`` logits with ``(B, H, W)`` labels; see :func:`masked_nll`."""
-    return masked_nll(functional.log_softmax(logits, dim=1), label)
+    return masked_nll(functional.log_softmax(widened(logits), dim=1), label, count)
 
 
 def safe_log(probs: Tensor) -> Tensor:
     """Natural logarithm that is finite at zero: probabilities are floored at the dtype's smallest normal."""
+    probs = widened(probs)
     return probs.clamp_min(torch.finfo(probs.dtype).tiny).log()
 
 

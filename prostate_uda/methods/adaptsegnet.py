@@ -23,6 +23,8 @@ from prostate_uda.methods.base import (
     descend,
     forward,
     segmentation_loss,
+    summed,
+    total,
 )
 from prostate_uda.networks.discriminators import Discriminator
 
@@ -30,8 +32,16 @@ SOURCE, TARGET = 0.0, 1.0
 
 
 def domain_loss(logits: Tensor, domain: float) -> Tensor:
-    """``BCE(σ(logits), domain)`` averaged over all pixels; logits ``(B, 1, H, W)``."""
-    return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, domain))
+    """``BCE(σ(logits), domain)``, this process's share of the mean over all processes' pixels.
+
+    Args:
+        logits: ``(B, 1, H, W)``.
+        domain: :data:`SOURCE` or :data:`TARGET`.
+    """
+    count = torch.tensor(logits.numel(), device=logits.device)
+    total([count])
+    wanted = torch.full_like(logits, domain)
+    return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,4 +117,4 @@ class AdaptSegNet(Method):
         )
         descend(state.optimizers["discriminator"], telling / 2)
         state.step += 1
-        return {"source": segmentation.detach(), "fooling": fooling.detach(), "discriminator": telling.detach() / 2}
+        return summed(source=segmentation, fooling=fooling, discriminator=telling / 2)

@@ -1,11 +1,12 @@
 """Floor 3: what a method is. Settings in a final frozen dataclass, and two verbs: ``prepare`` and ``step``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, ClassVar, Literal, cast
 
+import ignite.distributed as idist
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -198,27 +199,32 @@ def forward(network: nn.Module, image: Tensor) -> Levels:
     return cast("Levels", network(image))
 
 
-def forward_unmoved(network: nn.Module, image: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Levels:
-    """The forward pass with batch-norm statistics kept where they are, and optionally with other parameters.
+def forward_unmoved(network: nn.Module, image: Tensor) -> Levels:
+    """The forward pass with batch-norm statistics kept where they are: see :func:`unmoved`."""
+    return cast("Levels", unmoved(network, image))
+
+
+def unmoved(module: nn.Module, *inputs: object, parameters: Mapping[str, Tensor] | None = None) -> Any:  # noqa: ANN401
+    """A module's output with its batch-norm statistics kept where they are, and optionally with other parameters.
 
     In train mode batch-norm writes its running statistics in place, so copies are handed in: neither a virtual
     pass nor a source pass during adaptation may move the statistics that the target will be judged with.
     """
-    buffers = {name: value.clone() for name, value in network.named_buffers()}
-    weights = dict(parameters if parameters is not None else network.named_parameters())
-    return cast("Levels", functional_call(network, {**weights, **buffers}, (image,)))
+    buffers = {name: value.clone() for name, value in module.named_buffers()}
+    return functional_call(module, {**(parameters or {}), **buffers}, inputs)
 
 
 def segmentation_loss(levels: Levels, label: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """``Σ_l α_l CE(p_l, y)``; heads of weight zero are not computed with.
+    """``Σ_l α_l CE(p_l, y)``, this process's share of it; heads of weight zero are not computed with.
 
     Raises:
         ShapeError: there is not one weight per head.
     """
     losses.one_weight_per_level(len(levels.logits), weights)
+    count = labelled(label)
     return losses.weighted_sum(
         [
-            losses.cross_entropy(logits, label) if weight else logits.new_zeros(())
+            losses.cross_entropy(logits, label, count) if weight else logits.new_zeros(())
             for logits, weight in zip(levels.logits, weights, strict=True)
         ],
         weights,
@@ -226,7 +232,33 @@ def segmentation_loss(levels: Levels, label: Tensor, weights: tuple[float, ...])
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Zero, backward, step."""
+    """Zero, backward, step; the loss is the sum over all processes of what each hands in."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+    parameters = (value for group in optimizer.param_groups for value in group["params"])
+    total(value.grad for value in parameters if value.grad is not None)
     optimizer.step()
+
+
+def total(tensors: Iterable[Tensor]) -> None:
+    """Sum tensors over all processes, in place and in one message; one process keeps what it has."""
+    if idist.get_world_size() == 1:
+        return
+    values = list(tensors)
+    summed = idist.all_reduce(torch.cat([value.detach().flatten() for value in values]))
+    for value, part in zip(values, summed.split([value.numel() for value in values]), strict=True):
+        value.detach().copy_(part.view_as(value))
+
+
+def labelled(label: Tensor) -> Tensor:
+    """How many pixels of all processes' batches have a label, int64 scalar: what losses are averaged over."""
+    count = (label != losses.IGNORE).sum()
+    total([count])
+    return count
+
+
+def summed(**shares: Tensor) -> Losses:
+    """Named losses as they are reported: detached, and over all processes."""
+    named = {name: share.detach().clone() for name, share in shares.items()}
+    total(named.values())
+    return named

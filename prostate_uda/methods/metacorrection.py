@@ -13,15 +13,16 @@ hold; ``docs/methods/metacorrection.md`` lists each difference and the test that
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast, get_args
 
+import ignite.distributed as idist
 import torch
 from torch import Tensor, nn
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
-from prostate_uda.maths import losses, noise
-from prostate_uda.maths.hypergradient import Hypergradient, Parameters, double_backward
+from prostate_uda.maths import hypergradient, losses, noise
+from prostate_uda.maths.hypergradient import Bilevel, Hypergradient, Logits, Parameters
 from prostate_uda.maths.selection import target_like
 from prostate_uda.methods.base import (
     Losses,
@@ -30,11 +31,39 @@ from prostate_uda.methods.base import (
     State,
     check_level_weights,
     descend,
-    forward,
-    forward_unmoved,
+    labelled,
     segmentation_loss,
+    summed,
+    total,
+    unmoved,
 )
 from prostate_uda.networks.levels import Levels
+from prostate_uda.networks.splits import SCOPES, Scope, Split, split
+
+Derivative = Literal["finite-difference", "forward-mode", "double-backward"]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What the virtual and the actual step share: one pass of each domain through what the scope leaves alone.
+
+    Attributes:
+        parts: The network, cut at the scope.
+        size: ``(H, W)`` of the images.
+        source: Of the source images, what the upper part takes.
+        target: Of the target images, likewise.
+        levels: The target's logits; their graph serves the virtual and the actual step.
+    """
+
+    parts: Split
+    size: tuple[int, int]
+    source: tuple[Tensor, ...]
+    target: tuple[Tensor, ...]
+    levels: Levels
+
+    def above(self, carried: tuple[Tensor, ...], parameters: Parameters | None = None) -> Levels:
+        """The upper part, batch-norm statistics kept."""
+        return cast("Levels", unmoved(self.parts.above, carried, self.size, parameters=parameters))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +75,11 @@ class MetaCorrection(Method):
         ntm_mode: ``per-step`` starts every step from the same matrix and moves it once (the published practice);
             ``learned`` keeps ``T = softmax(V)`` over the whole run, V moved by Adam along the same gradient.
         epsilon: The start is ``(1 - ε)`` on the diagonal and ``ε / (C - 1)`` beside it.
+        virtual_scope: What the virtual step moves: ``all`` parameters (the paper), the ``last-stage`` with the heads,
+            or the ``heads`` alone, where the hypergradient is exact and nearly free: the logits are linear in them.
+        derivative: How the target logits' derivative along the meta gradient is found, beyond the heads:
+            ``finite-difference``, ``forward-mode`` (exact), or ``double-backward`` for the whole hypergradient (the
+            reference; with it the heads' too).
         virtual_rate: γ_v.
         ntm_rate: γ_m of ``per-step``: how far the steepest entry moves.
         learned_rate: Adam's rate for V in ``learned``.
@@ -56,6 +90,8 @@ class MetaCorrection(Method):
     needs: ClassVar[frozenset[str]] = frozenset({"pseudo_labels", "domain_predictor"})
     level_weights: tuple[float, ...] = (0.1, 1.0)
     ntm_mode: Literal["per-step", "learned"] = "per-step"
+    virtual_scope: Scope = "heads"
+    derivative: Derivative = "finite-difference"
     epsilon: float = 0.05
     virtual_rate: float = 1e-3
     ntm_rate: float = 0.11
@@ -65,8 +101,13 @@ class MetaCorrection(Method):
 
     def __post_init__(self) -> None:
         check_level_weights(self.level_weights)
-        if self.ntm_mode not in ("per-step", "learned"):
-            raise SettingsError(f"NTM mode {self.ntm_mode!r}; allowed are 'per-step' and 'learned'")
+        for name, allowed in (
+            ("ntm_mode", ("per-step", "learned")),
+            ("virtual_scope", SCOPES),
+            ("derivative", get_args(Derivative)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name} {getattr(self, name)!r}; choose one of: {', '.join(allowed)}")
         if not 0 < self.epsilon < 1:
             raise SettingsError(f"epsilon {self.epsilon}; allowed is 0 < epsilon < 1 (at T = I the slope is unbounded)")
         if not (self.virtual_rate > 0 and self.ntm_rate >= 0 and self.learned_rate > 0):
@@ -90,11 +131,15 @@ class MetaCorrection(Method):
         """The NTMs at their start, one ``(C, C)`` per level, stacked ``(L, C, C)``.
 
         Raises:
-            SettingsError: the network has no attribute ``num_classes``.
+            SettingsError: the network has no attribute ``num_classes`` or cannot be cut at the scope, or the reference
+                derivative is asked of more than one process.
         """
         classes = getattr(network, "num_classes", None)
         if not isinstance(classes, int):
             raise SettingsError("the network does not say num_classes; use one from prostate_uda.networks.NETWORKS")
+        split(network, self.virtual_scope)
+        if self.derivative == "double-backward" and idist.get_world_size() > 1:
+            raise SettingsError("derivative 'double-backward' is the reference, for one process; choose another")
         device = next(network.parameters()).device
         first = torch.stack([noise.start(classes, self.epsilon) for _ in self.level_weights]).to(device)
         tensors, optimizers = {"ntm": first}, {"network": optimization.for_network(network)}
@@ -109,17 +154,16 @@ class MetaCorrection(Method):
         state.network.train()
         state.schedule()
         meta_label = self.meta_label(state, source)
-        found = self.hypergradient(state, source.image, meta_label, target)
+        passes = self.passes(state.network, source.image, target.image, moved=True)
+        found = self.hypergradient(state, passes, meta_label, target.label)
         transitions = self.move_transitions(state, found.gradients)
-        on_source = segmentation_loss(forward_unmoved(state.network, source.image), source.label, self.level_weights)
-        on_target = self.corrected_loss(forward(state.network, target.image), target.label, tuple(transitions))
+        on_source = segmentation_loss(passes.above(passes.source), source.label, self.level_weights)
+        on_target = self.corrected_loss(passes.levels.logits, target.label, tuple(transitions))
         descend(state.optimizers["network"], on_source + on_target)
         state.step += 1
-        share = (meta_label != losses.IGNORE).float().mean()
+        share = labelled(meta_label) / (meta_label.numel() * idist.get_world_size())
         return {
-            "source": on_source.detach(),
-            "target": on_target.detach(),
-            "meta": found.meta_loss,
+            **summed(source=on_source, target=on_target, meta=found.meta_loss),
             "meta_share": share,
             "ntm_diagonal": transitions[-1].diagonal().mean(),
         }
@@ -131,45 +175,106 @@ class MetaCorrection(Method):
             return source.label
         with torch.no_grad():
             probability = predictor(source.image)
-        return target_like(probability, source.label, self.meta_threshold, self.meta_minimum)
+        whole, label = (cast("Tensor", idist.all_gather(value)) for value in (probability, source.label))
+        chosen = target_like(whole, label, self.meta_threshold, self.meta_minimum)
+        return chosen.view(idist.get_world_size(), *source.label.shape)[idist.get_rank()]
 
-    def corrected_loss(self, levels: Levels, label: Tensor, transitions: Sequence[Tensor]) -> Tensor:
-        """``Σ_l α_l NLL(log(p_l T_l), ŷ)``; ShapeError where there is not one weight per head."""
-        losses.one_weight_per_level(len(levels.logits), self.level_weights)
+    def corrected_loss(self, logits: Logits, label: Tensor, transitions: Sequence[Tensor]) -> Tensor:
+        """``Σ_l α_l NLL(log(p_l T_l), ŷ)``, this process's share; ShapeError where there is not one weight per head."""
+        losses.one_weight_per_level(len(logits), self.level_weights)
+        count = labelled(label)
         parts = [
-            noise.corrected_nll(logits, transition, label) if weight else logits.new_zeros(())
-            for logits, transition, weight in zip(levels.logits, transitions, self.level_weights, strict=True)
+            noise.corrected_nll(z, transition, label, count) if weight else z.new_zeros(())
+            for z, transition, weight in zip(logits, transitions, self.level_weights, strict=True)
         ]
         return losses.weighted_sum(parts, self.level_weights)
 
-    def hypergradient(self, state: State, image: Tensor, meta_label: Tensor, target: Batch) -> Hypergradient:
-        """G per level at the state's NTMs; moves neither weights nor batch-norm statistics.
+    def passes(self, network: nn.Module, source: Tensor, target: Tensor, *, moved: bool) -> Passes:
+        """Run what the virtual and the actual step share.
+
+        Args:
+            network: As it is at w.
+            source: ``(B, k, H, W)`` images.
+            target: Likewise.
+            moved: Whether the target's passes move the batch-norm statistics, as the actual step's do.
+        """
+        parts = split(network, self.virtual_scope)
+        size = (target.shape[-2], target.shape[-1])
+        carried = parts.below(target) if moved else unmoved(parts.below, target)
+        levels = parts.above(carried, size) if moved else unmoved(parts.above, carried, size)
+        return Passes(parts, size, unmoved(parts.below, source), carried, levels)
+
+    def hypergradient(self, state: State, passes: Passes, meta_label: Tensor, target_label: Tensor) -> Hypergradient:
+        """G per level at the NTM that the step starts from; moves neither weights nor batch-norm statistics.
 
         Args:
             state: Of this method.
-            image: ``(B, k, H, W)`` source images.
-            meta_label: ``(B, H, W)`` their labels on the meta pixels.
-            target: Images with pseudo-labels.
+            passes: Of the two images.
+            meta_label: ``(B, H, W)`` source labels on the meta pixels.
+            target_label: ``(B, H, W)`` pseudo-labels.
         """
-
-        def target_loss(weights: Parameters, transitions: Sequence[Tensor]) -> Tensor:
-            return self.corrected_loss(forward_unmoved(state.network, target.image, weights), target.label, transitions)
+        source, target = (tuple(one.detach() for one in carried) for carried in (passes.source, passes.target))
+        parameters = dict(passes.parts.above.named_parameters())
+        transitions = tuple(self.first_transitions(state))
 
         def meta_loss(weights: Parameters) -> Tensor:
-            return segmentation_loss(forward_unmoved(state.network, image, weights), meta_label, self.level_weights)
+            return segmentation_loss(passes.above(source, weights), meta_label, self.level_weights)
 
-        parameters = dict(state.network.named_parameters())
-        return double_backward(target_loss, meta_loss, parameters, tuple(state.tensors["ntm"]), self.virtual_rate)
+        if self.derivative == "double-backward":
+            return hypergradient.double_backward(
+                lambda weights, T: self.corrected_loss(passes.above(target, weights).logits, target_label, T),
+                meta_loss,
+                parameters,
+                transitions,
+                self.virtual_rate,
+            )
+        count = labelled(target_label)
+        problem = Bilevel(
+            target_loss=lambda logits, T: self.corrected_loss(logits, target_label, T),
+            meta_loss=meta_loss,
+            directional=lambda direction: self.directional(passes, target, direction),
+            slope=lambda level, z, dz, T: (
+                self.level_weights[level] * hypergradient.transition_slope(z, dz, T, target_label, count)
+            ),
+            total=total,
+        )
+        return hypergradient.closed_form(problem, passes.levels.logits, parameters, transitions, self.virtual_rate)
+
+    def directional(self, passes: Passes, target: tuple[Tensor, ...], direction: Parameters) -> Logits:
+        """ż: the derivative of the target's logits along ``direction``, with the weights below the scope held."""
+        parameters = dict(passes.parts.above.named_parameters())
+
+        def logits_at(weights: Parameters) -> Logits:
+            return passes.above(target, weights).logits
+
+        if passes.parts.linear:
+            with torch.no_grad():
+                still = {name: torch.zeros_like(value) for name, value in parameters.items() if name not in direction}
+                return logits_at({**direction, **still})
+        if self.derivative == "forward-mode":
+            return hypergradient.forward_mode(logits_at, parameters, direction)
+        kind = target[0].device.type
+        if not torch.is_autocast_enabled(kind):
+            return hypergradient.finite_difference(logits_at, parameters, direction, passes.levels.logits)
+        target = tuple(one.float() for one in target)
+        with torch.autocast(kind, enabled=False):
+            return hypergradient.finite_difference(logits_at, parameters, direction)
+
+    def first_transitions(self, state: State) -> Tensor:
+        """``(L, C, C)`` NTMs that a step starts from: what was learned so far, or the same start every time."""
+        ntm = state.tensors["ntm"]
+        if self.ntm_mode == "learned":
+            return ntm
+        return noise.start(ntm.shape[-1], self.epsilon, ntm.dtype).to(ntm.device).expand_as(ntm)
 
     def move_transitions(self, state: State, gradients: Sequence[Tensor]) -> Tensor:
-        """T⁺, ``(L, C, C)``: kept in the state when learned, used once and forgotten when per step."""
+        """T⁺, ``(L, C, C)``, also kept in the state; the next step goes on from it when learned."""
         current = state.tensors["ntm"]
         if self.ntm_mode == "per-step":
-            pairs = zip(current, gradients, strict=True)
-            return torch.stack([noise.descend(transition, gradient, self.ntm_rate) for transition, gradient in pairs])
+            pairs = zip(self.first_transitions(state), gradients, strict=True)
+            return current.copy_(torch.stack([noise.descend(first, slope, self.ntm_rate) for first, slope in pairs]))
         logits = state.tensors["ntm_logits"]
         state.optimizers["ntm"].zero_grad(set_to_none=True)
         logits.softmax(dim=-1).backward(torch.stack(list(gradients)))  # type: ignore[no-untyped-call]
         state.optimizers["ntm"].step()
-        current.copy_(logits.detach().softmax(dim=-1))
-        return current
+        return current.copy_(logits.detach().softmax(dim=-1))

@@ -22,6 +22,7 @@ from prostate_uda.methods.base import (
     forward,
     forward_unmoved,
     segmentation_loss,
+    summed,
 )
 
 
@@ -62,4 +63,4 @@ class SelfTraining(Method):
         on_target = segmentation_loss(forward(state.network, target.image), target.label, self.level_weights)
         descend(state.optimizers["network"], on_source + self.target_weight * on_target)
         state.step += 1
-        return {"source": on_source.detach(), "target": on_target.detach()}
+        return summed(source=on_source, target=on_target)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from prostate_uda.data.batch import Batch
-from prostate_uda.methods.base import Losses, Method, Optimization, State, descend, forward, segmentation_loss
+from prostate_uda.methods.base import Losses, Method, Optimization, State, descend, forward, segmentation_loss, summed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,4 +39,4 @@ class SourceOnly(Method):
         loss = segmentation_loss(forward(state.network, source.image), source.label, self.level_weights)
         descend(state.optimizers["network"], loss)
         state.step += 1
-        return {"source": loss.detach()}
+        return summed(source=loss)

@@ -166,14 +166,24 @@ class DeepLab(nn.Module):
         Raises:
             ShapeError: As :meth:`forward`.
         """
+        shallow = self.trunk(image)
+        return shallow, self.backbone.get_submodule("layer4")(shallow)
+
+    def trunk(self, image: Tensor) -> Tensor:
+        """Output of layer3, ``(B, F, ⌈H/8⌉, ⌈W/8⌉)``: what the last stage and the first head see.
+
+        Args:
+            image: ``(B, k, H, W)``, as for :meth:`forward`.
+
+        Raises:
+            ShapeError: As :meth:`forward`.
+        """
         self._check_image(image)
-        taken = []
         activation = image
-        for name, stage in self.backbone.named_children():
+        *stages, _ = self.backbone.children()
+        for stage in stages:
             activation = stage(activation)
-            if name in {"layer3", "layer4"}:
-                taken.append(activation)
-        return tuple(taken)
+        return activation
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """Trainable parameters of the heads, whose learning rate is ten times the backbone's in the paper."""

@@ -7,6 +7,7 @@ from prostate_uda.recipes.infer import infer
 from prostate_uda.recipes.info import describe
 from prostate_uda.recipes.phantom import make_phantom
 from prostate_uda.recipes.places import Place, read_role
+from prostate_uda.recipes.plot import plot_ntm
 from prostate_uda.recipes.prepare import prepare_decathlon, prepare_folder, prepare_nci_isbi13
 from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.recipes.show import show
@@ -20,6 +21,7 @@ __all__ = [
     "evaluate",
     "infer",
     "make_phantom",
+    "plot_ntm",
     "prepare_decathlon",
     "prepare_folder",
     "prepare_nci_isbi13",

@@ -2,33 +2,37 @@
 
 check data → source training → domain predictor → rounds of (pseudo-labels, adaptation) → evaluation on the native
 grid → bundle, tables and pictures. Whatever is done is on disk, so an interrupted run is taken up where it was.
+
+Under ``torchrun`` every process goes through this file; :mod:`prostate_uda.recipes.processes` says who does what.
 """
 
 import copy
-from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from torch import nn
 
 from prostate_uda.data.domains import Case
 from prostate_uda.data.slices import BatchStream, SliceSet
-from prostate_uda.engines import checkpoints
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.engines.rounds import label_cases
 from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
-from prostate_uda.errors import SettingsError
 from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
 from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, load_imagenet_weights
+from prostate_uda.networks.synced import synced
 from prostate_uda.recipes.bundle_folder import network_config, write_bundle
 from prostate_uda.recipes.judging import judge_run
-from prostate_uda.recipes.record import Record, claimed
+from prostate_uda.recipes.processes import is_first, own_cases, own_name, own_share, processes, together
+from prostate_uda.recipes.record import FULL, Record, claimed, writing
 from prostate_uda.recipes.rehearsal import rehearse
-from prostate_uda.recipes.settings import FREE, OWN, AdaptSettings, pick_device
+from prostate_uda.recipes.resuming import bring_over, check_out, check_same_data, earlier_run
+from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.recipes.world import World, open_world
 from prostate_uda.transforms import AUGMENTATIONS
 
@@ -56,13 +60,13 @@ class Bench:
         )
 
     def stream(self, name: str, slices: SliceSet) -> BatchStream:
-        """Augmented batches that depend on nothing but the seed, the name and the step."""
+        """This process's part of augmented batches that depend on nothing but the seed, the name and the step."""
         return BatchStream(
             slices,
-            batch_size=self.settings.batch_size,
+            batch_size=own_share(self.settings.batch_size),
             depth=self.settings.depth,
             seed=self.settings.seed,
-            name=name,
+            name=own_name(name),
             augment=AUGMENTATIONS[self.settings.augment](),
         )
 
@@ -88,46 +92,76 @@ def adapt(
         What ``run.json`` holds.
 
     Raises:
-        SettingsError: ``out`` is in use, or was begun with other settings.
+        SettingsError: ``out`` is in use, or was begun with other settings or in another number of processes.
         DataError: an image or label cannot be used; nothing has been written to ``out`` then.
+        ElsewhereError: the same, of another process.
     """
-    progress = progress or Silent()
-    device = pick_device(settings.device)
-    _check_out(out, resume)
-    before = _earlier(settings, out, resume)
+    with processes(settings.device) as device:
+        return _adapt(settings, out, resume, device, progress if progress and is_first() else Silent())
+
+
+def _adapt(
+    settings: AdaptSettings, out: Path, resume: bool, device: torch.device, progress: Progress
+) -> dict[str, Any]:
+    with together():
+        own_share(settings.batch_size)
+        check_out(out, resume)
+        before = earlier_run(settings, out, resume)
     if before is not None and before.content.get("status") == "done":
         progress.note(f"{out} is finished; give another --out to begin a new run")
         return before.content
     world = open_world(settings, progress)
-    _check_same_data(settings, world, before)
+    with together():
+        if is_first():
+            check_same_data(settings, world, before)
     if before is None:
         rehearse(settings, new_network(settings, device))
-    with claimed(out):
-        record = before or _begin(settings, out, world)
-        return _run(settings, out, world, record, device, progress)
+    with ExitStack() as stack:
+        with together():
+            stack.enter_context(claimed(out) if is_first() else writing(out, FULL))
+            record = (before or _begin(settings, out, world)) if is_first() else None
+        place = Workplace(
+            folder=out,
+            device=device,
+            progress=progress,
+            checkpoint_every=settings.checkpoint_every,
+            execution=settings.execution,
+            writes=is_first(),
+        )
+        return _run(Bench(settings, place, world), record)
 
 
-def _run(
-    settings: AdaptSettings, out: Path, world: World, record: Record, device: torch.device, progress: Progress
-) -> dict[str, Any]:
-    place = Workplace(folder=out, device=device, progress=progress, checkpoint_every=settings.checkpoint_every)
-    if settings.start_from is not None:
-        _start_from(settings.start_from, place)
-    bench = Bench(settings, place, world)
-    with record.timed("source_training"):
+def _run(bench: Bench, record: Record | None) -> dict[str, Any]:
+    """All stages; the record is the first process's."""
+    settings, place = bench.settings, bench.place
+    with together():
+        if settings.start_from is not None and place.writes:
+            bring_over(settings.start_from, place)
+    with _timed(record, "source_training"):
         source_only = train_source(bench)
-    with record.timed("domain_predictor"):
+    with _timed(record, "domain_predictor"):
         predictor = train_predictor(bench, source_only)
     adapted = source_only
     for number in range(1, 1 + (settings.rounds if settings.method != SOURCE_ONLY else 0)):
-        with record.timed(f"round_{number}"):
+        with _timed(record, f"round_{number}"):
             adapted = run_round(bench, number, adapted, predictor)
+    with together():
+        if record is not None:
+            _judge(bench, record, source_only, adapted)
+    return Record.read(place.folder / "run.json").content if record is None else record.content
+
+
+def _judge(bench: Bench, record: Record, source_only: nn.Module, adapted: nn.Module) -> None:
+    out, progress = bench.place.folder, bench.place.progress
     with record.timed("evaluation"):
-        judge_run(out, record, world, bench.segmenter(source_only), bench.segmenter(adapted), progress)
+        judge_run(out, record, bench.world, bench.segmenter(source_only), bench.segmenter(adapted), progress)
     record.content["status"] = "done"
     _write_bundle(out / "bundle", bench, adapted, record)
     record.save()
-    return record.content
+
+
+def _timed(record: Record | None, name: str) -> AbstractContextManager[None]:
+    return nullcontext() if record is None else record.timed(name)
 
 
 def _write_bundle(folder: Path, bench: Bench, network: nn.Module, record: Record) -> None:
@@ -142,77 +176,25 @@ def _write_bundle(folder: Path, bench: Bench, network: nn.Module, record: Record
     )
 
 
-def _check_out(out: Path, resume: bool) -> None:
-    begun = (out / "run.json").exists()
-    if resume and not begun:
-        raise SettingsError(f"{out} holds no run to resume; leave out --resume to begin one")
-    if (
-        not resume
-        and out.exists()
-        and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir()))
-    ):
-        raise SettingsError(f"{out} is already in use; add --resume to go on with it, or give another --out")
-
-
-def _earlier(settings: AdaptSettings, out: Path, resume: bool) -> Record | None:
-    """The record of the run that is taken up, once it and the run that is started from have these settings."""
-    if settings.start_from is not None:
-        Record.made_with(settings.start_from / "run.json", settings.record(), OWN | FREE)
-    return Record.made_with(out / "run.json", settings.record(), FREE) if resume else None
-
-
-def _check_same_data(settings: AdaptSettings, world: World, before: Record | None) -> None:
-    """Refuse to go on with other files than those that the earlier run read.
-
-    Raises:
-        SettingsError: a file has changed, come or gone; the message names it.
-    """
-    now = world.hashes()
-    if before is not None:
-        _compare(before, now, "")
-    if settings.start_from is not None:
-        earlier = Record.read(settings.start_from / "run.json")
-        for part in ("source/", "target/train/"):
-            _compare(earlier, now, part)
-
-
-def _compare(earlier: Record, now: Mapping[str, str], part: str) -> None:
-    before = earlier.content.get("hashes", {})
-    names = sorted(name for name in {*before, *now} if name.startswith(part) and before.get(name) != now.get(name))
-    if names:
-        what = "is new" if names[0] not in before else "is gone" if names[0] not in now else "has changed"
-        raise SettingsError(
-            f"{earlier.path} was made from other files: {names[0]} {what} ({len(names)} in all); bring them back, or "
-            "begin a new run"
-        )
-
-
 def _begin(settings: AdaptSettings, out: Path, world: World) -> Record:
     return Record.begin(
         out / "run.json",
         settings.record(),
         seed=settings.seed,
         selection_rule=SELECTION_RULE,
+        processes=idist.get_world_size(),
         cases=world.case_ids(),
         hashes=world.hashes(),
     )
 
 
-def _start_from(earlier: Path, place: Workplace) -> None:
-    """Bring over what an earlier run has of the stages before the rounds."""
-    for stage in ("source", "predictor"):
-        theirs, ours = earlier / "checkpoints" / f"{stage}.pt", place.checkpoint(stage)
-        if theirs.exists() and not ours.exists():
-            checkpoints.save(ours, checkpoints.load(theirs))
-
-
 def new_network(settings: AdaptSettings, device: torch.device) -> nn.Module:
-    """The network before any training: the seed's, or ImageNet's where weights are given."""
+    """The network before any training, the same in all processes: the seed's, or ImageNet's where weights are given."""
     generator = torch.Generator().manual_seed(settings.seed)
     network = build_network(settings.network, in_channels=settings.depth, num_classes=CLASSES, generator=generator)
     if settings.weights is not None:
         load_imagenet_weights(network, settings.weights)
-    return network.to(device)
+    return synced(network).to(device)
 
 
 def train_source(bench: Bench) -> nn.Module:
@@ -244,15 +226,16 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: nn.Modul
     method = settings.build_method()
     target = bench.world.target
     if "pseudo_labels" in method.needs:
-        labelled = label_cases(
-            bench.segmenter(teacher),
-            bench.world.target_split.train,
-            bench.place.folder / "pseudo_labels" / name,
-            settings.pseudo_threshold,
-            bench.place.progress,
-            f"round {number}: pseudo-labels",
-        )
-        target = bench.world.with_labels(labelled)
+        with together():
+            labelled = label_cases(
+                bench.segmenter(teacher),
+                own_cases(bench.world.target_split.train, "target"),
+                bench.place.folder / "pseudo_labels" / name,
+                settings.pseudo_threshold,
+                bench.place.progress,
+                f"round {number}: pseudo-labels",
+            )
+            target = bench.world.with_labels(labelled)
     network = copy.deepcopy(teacher)
     stage = bench.stage(name, f"round {number}: {settings.method}", method, settings.adapt_rate, settings.steps)
     pairs = Pairs(bench.stream(f"{name}-source", bench.world.source), bench.stream(f"{name}-target", target))

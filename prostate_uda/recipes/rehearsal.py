@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from prostate_uda.data.batch import Batch
+from prostate_uda.engines.trainer import AdaptationTrainer
 from prostate_uda.errors import ProstateUDAError, SettingsError
 from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
 from prostate_uda.recipes.settings import AdaptSettings
@@ -29,17 +30,14 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
     stages: list[Method] = [SourceOnly(), method]
     if "domain_predictor" in method.needs and settings.predictor_steps > 0:
         stages.insert(1, AdaptSegNet())
-    device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(settings.seed)
     size = settings.grid.size
     image = torch.randn(2, settings.depth, size, size, generator=generator)
     label = torch.randint(3, (2, size, size), generator=generator)
-    batch = Batch(image, label).to(device)
+    batch = Batch(image, label)
     for stage in stages:
         try:
-            optimization = settings.optimization(settings.learning_rate, 1)
-            state = stage.prepare(copy.deepcopy(network), optimization, seed=settings.seed)
-            stage.step(state, batch, batch)
+            _step_once(stage, copy.deepcopy(network), settings, batch)
         except ProstateUDAError as error:
             raise SettingsError(f"{settings.method} with {settings.network}: {error}") from error
         except (RuntimeError, ValueError) as error:
@@ -48,3 +46,19 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
                 f"{type(stage).__name__} cannot run with {settings.network} on {size} pixels ({reason}); "
                 "choose another --size, --network or --set"
             ) from error
+
+
+def _step_once(method: Method, network: nn.Module, settings: AdaptSettings, batch: Batch) -> None:
+    state = method.prepare(network, settings.optimization(settings.learning_rate, 1), seed=settings.seed)
+    settings.execution.lay_out(state)
+    trainer = AdaptationTrainer(
+        device=next(network.parameters()).device,
+        max_epochs=1,
+        data_loader=(),
+        method=method,
+        adaptation=state,
+        epoch_length=1,
+        **settings.execution.trainer_options,
+    )
+    placed = trainer.placed(batch)
+    trainer.compute(placed, placed)

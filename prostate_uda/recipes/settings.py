@@ -10,6 +10,7 @@ import torch
 from prostate_uda.data.domains import get_domain
 from prostate_uda.data.labels import parse_label_names
 from prostate_uda.data.preprocessing import WorkingGrid
+from prostate_uda.engines.execution import Execution
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.methods import METHODS, Method, Optimization, build_method
 from prostate_uda.networks import NETWORKS
@@ -19,7 +20,7 @@ OWN = frozenset(
     {"method", "options", "steps", "rounds", "pseudo_threshold", "target_labels", "target_label_names", "start_from"}
 )
 """Settings that concern the rounds alone, not what comes before them."""
-FREE = frozenset({"device", "checkpoint_every"})
+FREE = frozenset({"device", "checkpoint_every", "prefetch"})
 """Settings that decide nothing: they may differ between a run and its resumption."""
 PHANTOM_GRID = WorkingGrid(spacing_mm=1.5, size=96)
 SCAN_GRID = WorkingGrid(spacing_mm=0.8, size=192)
@@ -66,6 +67,9 @@ class AdaptSettings:
         seed: Of everything that is random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         checkpoint_every: Steps between checkpoints.
+        precision: Of a training step, ``float32`` or ``bf16``: see :class:`~prostate_uda.engines.execution.Execution`.
+        channels_last: Memory layout of training.
+        prefetch: Batches made ahead in a thread of their own.
         phantom_train: Training cases of a phantom.
         phantom_test: Test cases of a phantom.
         phantom_size: ``small`` or ``full``.
@@ -104,6 +108,9 @@ class AdaptSettings:
     seed: int = 0
     device: str = "auto"
     checkpoint_every: int = 50
+    precision: Literal["float32", "bf16"] = "float32"
+    channels_last: bool = False
+    prefetch: int = 2
     phantom_train: int = 16
     phantom_test: int = 8
     phantom_size: Literal["small", "full"] = "small"
@@ -124,7 +131,7 @@ class AdaptSettings:
             if names is not None:
                 parse_label_names(names)
         self._check_numbers()
-        _ = self.grid, self.build_method()
+        _ = self.grid, self.build_method(), self.execution
         for rate, steps in ((self.learning_rate, self.source_steps), (self.adapt_rate, self.steps)):
             self.optimization(rate, steps)
 
@@ -158,6 +165,15 @@ class AdaptSettings:
         return Optimization(
             algorithm=self.algorithm, learning_rate=rate, head_factor=self.head_factor, total_steps=steps
         )
+
+    @property
+    def execution(self) -> Execution:
+        """How steps are computed.
+
+        Raises:
+            SettingsError: a precision or a number of batches that is not allowed.
+        """
+        return Execution(precision=self.precision, channels_last=self.channels_last, prefetch=self.prefetch)
 
     @property
     def grid(self) -> WorkingGrid:

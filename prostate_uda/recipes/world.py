@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import ignite.distributed as idist
 import torch
 
 from prostate_uda.data.cache import content_hash
@@ -18,6 +19,7 @@ from prostate_uda.engines.observers import Progress
 from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.recipes.pipeline import Pipeline, build_pipeline
+from prostate_uda.recipes.processes import first_alone, is_first, own_cases, together
 from prostate_uda.recipes.settings import AdaptSettings
 
 PSEUDO_VALUES = {**ZONE_VALUES, IGNORE: IGNORE}
@@ -30,8 +32,8 @@ class World:
     Attributes:
         source_split: Training and held-out cases, labelled.
         target_split: Training cases without labels; test cases, labelled where the data are.
-        source: Slices of the source's training cases.
-        target: Slices of the target's training cases, without labels.
+        source: Slices of this process's share of the source's training cases.
+        target: Slices of its share of the target's training cases, without labels.
         pipeline: From files to slices.
         others: Further files that decide a run, by what they are.
     """
@@ -122,16 +124,18 @@ def _check_zones(source: SliceSet, settings: AdaptSettings, progress: Progress) 
     """Refuse a source without both zones; warn where PZ lies in front of TZ (rows run anterior to posterior).
 
     Raises:
-        DataError: no label of the source holds PZ, or none holds TZ.
+        DataError: no label of the source, in no process, holds PZ, or none holds TZ.
     """
-    rows = {name: torch.nonzero(source.labels == zone)[:, 1].float() for name, zone in (("PZ", PZ), ("TZ", TZ))}
-    missing = [name for name, found in rows.items() if not len(found)]
+    rows = [torch.nonzero(source.labels == zone)[:, 1].double() for zone in (PZ, TZ)]
+    counts, sums = idist.all_reduce(torch.stack([row.new_tensor([len(row), row.sum()]) for row in rows])).T
+    missing = [name for name, count in zip(("PZ", "TZ"), counts, strict=True) if not count]
     if missing:
         raise DataError(
             f"no label of the source holds {' or '.join(missing)}; both zones are needed, a whole gland's label is not "
             "enough"
         )
-    if rows["PZ"].mean() < rows["TZ"].mean():
+    behind, before = sums / counts
+    if behind < before:
         named = settings.source_label_names
         mend = f"leave out --source-label-names {named}" if named else "say --source-label-names 1=TZ,2=PZ"
         progress.note(
@@ -167,31 +171,34 @@ def _named(split: Split, names: str | None) -> Split:
     return Split(train, test)
 
 
+def _splits(settings: AdaptSettings) -> tuple[Split, Split, int]:
+    """Source, target, and which channel of the target's 4D images is T2."""
+    source_domain, target_domain = _domain(settings.source, settings), _domain(settings.target, settings)
+    listed = _data_list(settings)
+    source = _named(_split(source_domain, "source", settings, listed), settings.source_label_names)
+    target = _named(_split(target_domain, "target", settings, listed), settings.target_label_names)
+    if not target.train:
+        raise DataError(f"{settings.target_root} has no case to adapt to; give more scans with --target-root")
+    return source, target, target_domain.channel
+
+
 def open_world(settings: AdaptSettings, progress: Progress) -> World:
-    """Find both domains' cases and read them.
+    """Find both domains' cases and read them; of several processes the first checks, and each reads its own patients.
 
     Raises:
         DataError: something is missing or cannot be used; it names the file.
+        SettingsError: there are more processes than patients.
     """
-    source_domain = _domain(settings.source, settings)
-    target_domain = _domain(settings.target, settings)
-    listed = _data_list(settings)
-    source_split = _named(_split(source_domain, "source", settings, listed), settings.source_label_names)
-    target_split = _named(_split(target_domain, "target", settings, listed), settings.target_label_names)
-    if not target_split.train:
-        raise DataError(f"{settings.target_root} has no case to adapt to; give more scans with --target-root")
-    _check_shared(source_split, target_split, progress)
-    _check_test_cases((*source_split.test, *target_split.test), target_domain.channel, progress)
-    pipeline = build_pipeline(
-        settings.grid, settings.normalize, source_split.train, progress, channel=target_domain.channel
-    )
-    source = _slices("reading the source", source_split.train, pipeline.reader, progress)
+    with together():
+        with first_alone():
+            source_split, target_split, channel = _splits(settings)
+            mine = own_cases(source_split.train, "source"), own_cases(target_split.train, "target")
+            if is_first():
+                _check_shared(source_split, target_split, progress)
+                _check_test_cases((*source_split.test, *target_split.test), channel, progress)
+            pipeline = build_pipeline(settings.grid, settings.normalize, source_split.train, progress, channel=channel)
+        source = _slices("reading the source", mine[0], pipeline.reader, progress)
+        target = _slices("reading the target", mine[1], pipeline.reader, progress)
     _check_zones(source, settings, progress)
-    return World(
-        source_split,
-        target_split,
-        source,
-        _slices("reading the target", target_split.train, pipeline.reader, progress),
-        pipeline,
-        {name: path for name in ("weights", "data_list") if (path := getattr(settings, name)) is not None},
-    )
+    others = {name: path for name in ("weights", "data_list") if (path := getattr(settings, name)) is not None}
+    return World(source_split, target_split, source, target, pipeline, others)

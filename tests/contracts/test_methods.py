@@ -18,6 +18,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in METHODS},
     "adaptsegnet": ("adaptsegnet", {"discriminator_channels": 4, "discriminator_stages": 3}),
     "metacorrection, learned": ("metacorrection", {"ntm_mode": "learned"}),
+    "metacorrection, all": ("metacorrection", {"ntm_mode": "learned", "virtual_scope": "all"}),
+    "metacorrection, last stage": ("metacorrection", {"virtual_scope": "last-stage", "derivative": "forward-mode"}),
+    "metacorrection, reference": ("metacorrection", {"virtual_scope": "all", "derivative": "double-backward"}),
 }
 every_method = pytest.mark.parametrize("variant", VARIANTS)
 

@@ -10,7 +10,7 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.errors import CheckpointError, SettingsError, ShapeError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import AdaptSegNet, MetaCorrection, Optimization, SelfTraining, SourceOnly, State
-from prostate_uda.methods.base import forward, forward_unmoved, segmentation_loss
+from prostate_uda.methods.base import forward, forward_unmoved, segmentation_loss, unmoved
 from prostate_uda.networks import DeepLab, Levels
 
 
@@ -106,18 +106,18 @@ def test_without_a_schedule_the_rates_are_someone_elses() -> None:
 def test_forward_unmoved_computes_the_same_and_moves_nothing(training: bool, frozen_bn: bool) -> None:
     net = tiny(frozen_bn=frozen_bn).train(training)
     before = deepcopy(net.state_dict())
-    unmoved = forward_unmoved(net, images())
+    still = forward_unmoved(net, images())
     torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
     ordinary = forward(net, images())
-    torch.testing.assert_close(unmoved.final, ordinary.final, rtol=0, atol=0)
+    torch.testing.assert_close(still.final, ordinary.final, rtol=0, atol=0)
     moved = not torch.equal(net.state_dict()["backbone.bn1.running_mean"], before["backbone.bn1.running_mean"])
     assert moved == (training and not frozen_bn)
 
 
-def test_forward_unmoved_takes_other_parameters() -> None:
+def test_unmoved_takes_other_parameters() -> None:
     net, other = tiny(0), tiny(1)
     with torch.no_grad():
-        levels = forward_unmoved(net, images(), dict(other.named_parameters()))
+        levels = unmoved(net, images(), parameters=dict(other.named_parameters()))
         torch.testing.assert_close(levels.final, other(images()).final, rtol=0, atol=0)
 
 

@@ -5,6 +5,8 @@ forward pass of a copied network whose weights were replaced.
 """
 
 from copy import deepcopy
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -13,9 +15,12 @@ from torch.autograd import gradcheck
 from torch.nn import functional
 
 from prostate_uda.data.batch import Batch
+from prostate_uda.maths.hypergradient import Hypergradient as Found
 from prostate_uda.maths.losses import IGNORE
-from prostate_uda.methods import MetaCorrection, Optimization, State
+from prostate_uda.methods import MetaCorrection, Optimization
+from prostate_uda.methods.metacorrection import Derivative
 from prostate_uda.networks import DeepLab
+from prostate_uda.networks.splits import Scope
 
 RATE = 0.5
 WEIGHTS = (0.3, 1.0)
@@ -40,6 +45,14 @@ def network(*, frozen_bn: bool = False) -> DeepLab:
     return net
 
 
+def off_the_kinks() -> DeepLab:
+    """With biases before every ReLU: where nothing comes, zero sits on its kink, and a difference sees one side."""
+    net = network()
+    for norm in (module for module in net.modules() if isinstance(module, nn.BatchNorm2d)):
+        nn.init.normal_(norm.bias, 0.0, 0.1, generator=rng(2))
+    return net
+
+
 def batch(seed: int, ignored: float = 0.2) -> Batch:
     image = torch.randn(2, 1, 32, 32, generator=rng(seed), dtype=torch.float64)
     label = torch.randint(3, (2, 32, 32), generator=rng(seed + 1))
@@ -47,15 +60,36 @@ def batch(seed: int, ignored: float = 0.2) -> Batch:
     return Batch(image=image, label=label)
 
 
-METHOD = MetaCorrection(level_weights=WEIGHTS, virtual_rate=RATE, epsilon=0.2)
+METHOD = MetaCorrection(
+    level_weights=WEIGHTS,
+    virtual_rate=RATE,
+    epsilon=0.2,
+    ntm_mode="learned",
+    virtual_scope="all",
+    derivative="double-backward",
+)
+VARIANTS: list[tuple[Scope, Derivative]] = [
+    ("all", "double-backward"),
+    ("all", "forward-mode"),
+    ("last-stage", "forward-mode"),
+    ("heads", "finite-difference"),
+    ("heads", "double-backward"),
+]
+every_exact_way = pytest.mark.parametrize(("scope", "derivative"), VARIANTS)
 
 
-def prepared(net: DeepLab) -> State:
-    state = METHOD.prepare(net, Optimization())
-    state.tensors["ntm"] = torch.stack(
+def hypergradient(net: DeepLab, ntm: Tensor, source: Batch, target: Batch, method: MetaCorrection = METHOD) -> Found:
+    state = method.prepare(net, Optimization())
+    state.tensors["ntm"] = ntm
+    with torch.enable_grad():  # gradcheck calls this from a place without
+        passes = method.passes(net, source.image, target.image, moved=False)
+        return method.hypergradient(state, passes, source.label, target.label)
+
+
+def matrices() -> Tensor:
+    return torch.stack(
         [torch.randn(3, 3, generator=rng(9 + level), dtype=torch.float64).softmax(dim=-1) for level in (0, 1)]
     )
-    return state
 
 
 def plain_target_loss(net: DeepLab, ntm: Tensor, target: Batch) -> Tensor:
@@ -66,10 +100,16 @@ def plain_target_loss(net: DeepLab, ntm: Tensor, target: Batch) -> Tensor:
     return total
 
 
-def meta_loss_after_virtual_step(net: DeepLab, ntm: Tensor, source: Batch, target: Batch) -> Tensor:
+SCOPED = {"all": "", "last-stage": ("backbone.layer4", "heads"), "heads": "heads"}
+
+
+def meta_loss_after_virtual_step(
+    net: DeepLab, ntm: Tensor, source: Batch, target: Batch, scope: Scope = "all"
+) -> Tensor:
     """``L_m(w - γ_v ∇_w L_t(w, T))`` on copies, first order only."""
     virtual = deepcopy(net)
-    moving = [value for value in virtual.parameters() if value.requires_grad]
+    named = virtual.named_parameters()
+    moving = [value for name, value in named if value.requires_grad and name.startswith(SCOPED[scope])]
     with torch.enable_grad():  # gradcheck calls this from a place without
         slopes = torch.autograd.grad(plain_target_loss(virtual, ntm, target), moving)
     with torch.no_grad():
@@ -84,26 +124,24 @@ class MetaLoss(torch.autograd.Function):
     """``T ↦ L_m(ŵ(T))``: the oracle forward, the method's hypergradient backward."""
 
     @staticmethod
-    def forward(ctx, ntm: Tensor, net: DeepLab, source: Batch, target: Batch) -> Tensor:  # type: ignore[no-untyped-def, override]
-        ctx.came = ntm.detach(), net, source, target
-        return meta_loss_after_virtual_step(net, ntm.detach(), source, target)
+    def forward(ctx, ntm, net, source, target, method) -> Tensor:  # type: ignore[no-untyped-def, override]
+        ctx.came = ntm.detach(), net, source, target, method
+        return meta_loss_after_virtual_step(net, ntm.detach(), source, target, method.virtual_scope)
 
     @staticmethod
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[no-untyped-def, override]
-        ntm, net, source, target = ctx.came
-        state = prepared(net)
-        state.tensors["ntm"] = ntm
-        found = METHOD.hypergradient(state, source.image, source.label, target)
-        return upstream * torch.stack(found.gradients), None, None, None
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def, override]
+        ntm, net, source, target, method = ctx.came
+        found = hypergradient(net, ntm, source, target, method)
+        return upstream * torch.stack(found.gradients), None, None, None, None
 
 
+@every_exact_way
 @pytest.mark.parametrize("frozen_bn", [False, True])
-def test_gradcheck_through_a_deeplab(frozen_bn: bool) -> None:
-    net = network(frozen_bn=frozen_bn).train()
-    ntm = prepared(net).tensors["ntm"].clone().requires_grad_(True)
+def test_gradcheck_through_a_deeplab(frozen_bn: bool, scope: Scope, derivative: Derivative) -> None:
+    net, method = network(frozen_bn=frozen_bn).train(), replace(METHOD, virtual_scope=scope, derivative=derivative)
     assert gradcheck(
-        lambda t: MetaLoss.apply(t, net, batch(10), batch(20)),  # type: ignore[no-untyped-call]
-        (ntm,),
+        lambda t: MetaLoss.apply(t, net, batch(10), batch(20), method),  # type: ignore[no-untyped-call]
+        (matrices().requires_grad_(True),),
         eps=1e-6,
         atol=1e-8,
         rtol=1e-4,
@@ -111,10 +149,9 @@ def test_gradcheck_through_a_deeplab(frozen_bn: bool) -> None:
 
 
 def test_every_entry_of_both_levels_against_central_differences() -> None:
-    net, source, target = network().train(), batch(10), batch(20)
-    state = prepared(net)
-    found = METHOD.hypergradient(state, source.image, source.label, target)
-    ntm, step = state.tensors["ntm"], 1e-5
+    net, source, target, ntm = network().train(), batch(10), batch(20), matrices()
+    found = hypergradient(net, ntm, source, target)
+    step = 1e-5
     measured = torch.zeros_like(ntm)
     for index in range(ntm.numel()):
         direction = torch.zeros(ntm.numel(), dtype=torch.float64)
@@ -129,24 +166,51 @@ def test_every_entry_of_both_levels_against_central_differences() -> None:
     torch.testing.assert_close(found.meta_loss, meta_loss_after_virtual_step(net, ntm, source, target))
 
 
+@pytest.mark.parametrize("scope", ["all", "last-stage", "heads"])
 @pytest.mark.parametrize("training", [True, False])
-def test_nothing_is_moved(training: bool) -> None:
-    net, source, target = network().train(training), batch(10), batch(20)
-    state = prepared(net)
+def test_every_way_agrees_with_double_backward(scope: Scope, training: bool) -> None:
+    net = off_the_kinks().train(training)
+    found = {
+        derivative: hypergradient(
+            net, matrices(), batch(10), batch(20), replace(METHOD, virtual_scope=scope, derivative=derivative)
+        )
+        for derivative in get_args(Derivative)
+    }
+    reference = found["double-backward"]
+    for derivative, tolerance in (("forward-mode", 1e-12), ("finite-difference", 5e-3)):
+        for slope, exact in zip(found[derivative].gradients, reference.gradients, strict=True):
+            assert float((slope - exact).norm()) <= tolerance * float(exact.norm()), derivative
+        torch.testing.assert_close(found[derivative].meta_loss, reference.meta_loss)
+        torch.testing.assert_close(found[derivative].target_loss, reference.target_loss)
+
+
+@pytest.mark.parametrize("derivative", ["finite-difference", "forward-mode"])
+def test_in_single_precision_it_is_as_good_as_the_issue_asks(derivative: Derivative) -> None:
+    method = replace(METHOD, virtual_rate=1e-2, derivative=derivative)
+    exact = torch.stack(hypergradient(off_the_kinks(), matrices(), batch(10), batch(20), method).gradients)
+    source, target = (Batch(image=seen.image.float(), label=seen.label) for seen in (batch(10), batch(20)))
+    single = hypergradient(off_the_kinks().float(), matrices().float(), source, target, method)
+    assert float((torch.stack(single.gradients) - exact).norm()) <= 1e-2 * float(exact.norm())
+
+
+@every_exact_way
+@pytest.mark.parametrize("training", [True, False])
+def test_nothing_is_moved(training: bool, scope: Scope, derivative: Derivative) -> None:
+    net, source, target, ntm = network().train(training), batch(10), batch(20), matrices()
+    method = replace(METHOD, virtual_scope=scope, derivative=derivative)
     for index, parameter in enumerate(net.parameters()):
         parameter.grad = torch.full_like(parameter, float(index))
-    before = deepcopy((net.state_dict(), [p.grad for p in net.parameters()], state.tensors))
-    METHOD.hypergradient(state, source.image, source.label, target)
-    after = (net.state_dict(), [p.grad for p in net.parameters()], state.tensors)
+    before = deepcopy((net.state_dict(), [p.grad for p in net.parameters()], ntm))
+    hypergradient(net, ntm, source, target, method)
+    after = (net.state_dict(), [p.grad for p in net.parameters()], ntm)
     torch.testing.assert_close(after, before, rtol=0, atol=0)
     assert "backbone.bn1.num_batches_tracked" in before[0]
     assert all(p.requires_grad for p in net.parameters())
 
 
 def test_a_level_of_weight_zero_has_no_slope() -> None:
-    dmlc = MetaCorrection(level_weights=(0.0, 1.0), virtual_rate=RATE)
-    net, source, target = network().train(), batch(10), batch(20)
-    shallow, deep = dmlc.hypergradient(prepared(net), source.image, source.label, target).gradients
+    dmlc = replace(METHOD, level_weights=(0.0, 1.0), derivative="forward-mode")
+    shallow, deep = hypergradient(network().train(), matrices(), batch(10), batch(20), dmlc).gradients
     assert not bool(shallow.any())
     assert bool(deep.any())
 
@@ -157,22 +221,23 @@ def test_fault_the_diagonal_of_the_slope_vanishes_at_the_identity() -> None:
     So ``max(G)``, the published divisor, never comes from the diagonal and may be zero, negative or round-off.
     """
     net, source, target = network().train(), batch(10), batch(20)
-    state = prepared(net)
-    state.tensors["ntm"] = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
-    for gradient in METHOD.hypergradient(state, source.image, source.label, target).gradients:
+    identity = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
+    for gradient in hypergradient(net, identity, source, target).gradients:
         largest = float(gradient.abs().max())
         assert largest > 1e-4
         assert float(gradient.diagonal().abs().max()) <= 1e-12 * largest
 
 
+@pytest.mark.parametrize("derivative", ["finite-difference", "forward-mode", "double-backward"])
 @pytest.mark.parametrize("ignored", ["source", "target"])
-def test_nothing_labelled_on_one_side_is_a_slope_of_zero(ignored: str) -> None:
+def test_nothing_labelled_on_one_side_is_a_slope_of_zero(ignored: str, derivative: Derivative) -> None:
     net, source, target = network().train(), batch(10), batch(20)
+    method = replace(METHOD, derivative=derivative)
     nothing = torch.full_like(source.label, IGNORE)
     if ignored == "source":
-        found = METHOD.hypergradient(prepared(net), source.image, nothing, target)
+        found = hypergradient(net, matrices(), Batch(source.image, nothing), target, method)
         assert found.meta_loss.item() == 0.0
     else:
-        found = METHOD.hypergradient(prepared(net), source.image, source.label, Batch(target.image, nothing))
+        found = hypergradient(net, matrices(), source, Batch(target.image, nothing), method)
         assert found.target_loss.item() == 0.0
     assert not bool(torch.stack(found.gradients).any())

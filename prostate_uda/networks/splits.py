@@ -1,0 +1,107 @@
+"""Floor 2: a network in two parts: what a virtual step leaves alone, and what it moves.
+
+The lower part runs once per image, for the virtual and the actual step together. Parts share the network's modules, so
+a step on the network is a step on its parts.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from prostate_uda.errors import SettingsError
+from prostate_uda.networks.deeplab import DeepLab
+from prostate_uda.networks.levels import Levels
+
+Scope = Literal["all", "last-stage", "heads"]
+"""What moves: every parameter, ``layer4`` and the heads, or the heads alone."""
+
+SCOPES: tuple[str, ...] = get_args(Scope)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The two parts: ``above(below(image), (H, W))`` is what the network gives.
+
+    Attributes:
+        below: ``(B, k, H, W)`` image to a tuple of tensors.
+        above: That tuple and ``(H, W)`` to :class:`Levels`.
+        linear: The logits are linear in the parameters of ``above``.
+    """
+
+    below: nn.Module
+    above: nn.Module
+    linear: bool
+
+
+def split(network: nn.Module, scope: Scope) -> Split:
+    """Cut a network so that everything the scope names lies above.
+
+    Args:
+        network: Returns :class:`Levels`; only a :class:`DeepLab` can be cut, any can be taken whole.
+        scope: What lies above.
+
+    Raises:
+        SettingsError: unknown scope, or a network that cannot be cut.
+    """
+    if scope not in SCOPES:
+        raise SettingsError(f"scope {scope!r}; choose one of: {', '.join(SCOPES)}")
+    if scope == "all":
+        return Split(_Nothing(), _Whole(network), linear=False)
+    if not isinstance(network, DeepLab):
+        raise SettingsError(f"a {type(network).__name__} has no known {scope}; choose the scope all")
+    if scope == "heads":
+        return Split(_Features(network), _Classifiers(network), linear=True)
+    return Split(_Trunk(network), _LastStage(network), linear=False)
+
+
+class _Nothing(nn.Module):
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return (image,)
+
+
+class _Whole(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, carried: tuple[Tensor, ...], size: tuple[int, int]) -> Levels:  # noqa: ARG002  for all parts alike
+        levels: Levels = self.network(*carried)
+        return levels
+
+
+class _Features(nn.Module):
+    def __init__(self, network: DeepLab) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return self.network.features(image)
+
+
+class _Classifiers(nn.Module):
+    def __init__(self, network: DeepLab) -> None:
+        super().__init__()
+        self.heads = network.heads
+
+    def forward(self, carried: tuple[Tensor, ...], size: tuple[int, int]) -> Levels:
+        return Levels(logits=self.heads(carried, size), features=carried)
+
+
+class _Trunk(nn.Module):
+    def __init__(self, network: DeepLab) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return (self.network.trunk(image),)
+
+
+class _LastStage(nn.Module):
+    def __init__(self, network: DeepLab) -> None:
+        super().__init__()
+        self.stage, self.heads = network.backbone.get_submodule("layer4"), network.heads
+
+    def forward(self, carried: tuple[Tensor, ...], size: tuple[int, int]) -> Levels:
+        features = (*carried, self.stage(carried[-1]))
+        return Levels(logits=self.heads(features, size), features=features)

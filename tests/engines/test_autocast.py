@@ -1,0 +1,95 @@
+"""MONAI's ``amp`` on the one loop: bfloat16 in the networks, float32 in everything that is kept or reported."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prostate_uda.data.batch import Batch
+from prostate_uda.engines.execution import autocast
+from prostate_uda.engines.trainer import AdaptationTrainer, Pair
+from prostate_uda.errors import SettingsError
+from prostate_uda.methods import METHODS, Method, Optimization, SelfTraining
+from prostate_uda.networks import DeepLab
+
+SMALL = {"adaptsegnet": {"discriminator_channels": 4, "discriminator_stages": 2}}
+
+
+def tiny() -> DeepLab:
+    rng = torch.Generator().manual_seed(0)
+    return DeepLab(in_channels=1, num_classes=3, depth=18, widths=(4, 4, 4, 4), dilations=(1, 2), generator=rng)
+
+
+def batch(seed: int) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    return Batch(image=torch.randn(2, 1, 32, 32, generator=rng), label=torch.randint(3, (2, 32, 32), generator=rng))
+
+
+def trainer(method: Method, **options: object) -> AdaptationTrainer:
+    return AdaptationTrainer(
+        device="cpu",
+        max_epochs=1,
+        data_loader=[Pair(batch(0), batch(1)), Pair(batch(2), batch(3))],
+        method=method,
+        adaptation=method.prepare(tiny(), Optimization()),
+        decollate=False,
+        **options,
+    )
+
+
+def floating(content: object) -> list[Tensor]:
+    """Every floating-point tensor of a state dictionary."""
+    if isinstance(content, Tensor):
+        return [content] if content.is_floating_point() else []
+    values = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
+    return [tensor for value in values for tensor in floating(value)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_monais_amp_computes_in_bfloat16_and_keeps_everything_in_float32(name: str) -> None:
+    method = METHODS[name](**SMALL.get(name, {}))
+    engine, exact = trainer(method, amp=True, amp_kwargs={"dtype": torch.bfloat16}), trainer(method)
+    seen: set[torch.dtype] = set()
+    stage = engine.network.backbone.get_submodule("layer1.0.conv1")
+    stage.register_forward_hook(lambda *given: seen.add(given[-1].dtype))
+    engine.run()
+    exact.run()
+    assert torch.bfloat16 in seen
+    saved = floating(engine.adaptation.state_dict())
+    assert saved
+    assert all(value.dtype == torch.float32 for value in saved)
+    for loss in ("source", "target"):
+        if loss in exact.state.output:
+            assert engine.state.output[loss].dtype == torch.float32
+            assert float(engine.state.output[loss]) == pytest.approx(float(exact.state.output[loss]), rel=0.05)
+
+
+def test_amp_alone_is_bfloat16_and_without_it_nothing_is_cast() -> None:
+    for options, expected in (({"amp": True}, torch.bfloat16), ({}, torch.float32)):
+        engine, seen = trainer(SelfTraining(), **options), set()
+        engine.network.heads.levels[0].branches[0].register_forward_hook(
+            lambda *given, to=seen: to.add(given[-1].dtype)
+        )
+        engine.run()
+        assert seen == {expected}
+
+
+def test_float16_is_refused_in_one_line() -> None:
+    with pytest.raises(SettingsError, match=r"autocast to torch\.float16; choose torch\.bfloat16") as caught:
+        trainer(SelfTraining(), amp=True, amp_kwargs={"dtype": torch.float16})
+    assert "\n" not in str(caught.value)
+
+
+def test_compile_is_refused_in_one_line() -> None:
+    with pytest.raises(SettingsError, match="leave it out"):
+        trainer(SelfTraining(), compile=True)
+
+
+def test_a_weight_that_a_step_moves_is_the_one_its_next_pass_uses() -> None:
+    layer, image = nn.Conv2d(1, 1, 1, bias=False), torch.ones(1, 1, 1, 1)
+    with autocast(torch.device("cpu"), {}):
+        before = layer(image).item()
+        with torch.no_grad():
+            layer.weight.mul_(2)
+        assert layer(image).item() == 2 * before
