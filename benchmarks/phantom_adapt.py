@@ -2,6 +2,7 @@
 
     python benchmarks/phantom_adapt.py --seeds 0,1,2 --methods self-training,dmlc,metacorrection
 
+(a method with settings of its own: ``"metacorrection?virtual_scope=all&ntm_mode=learned"``)
 writes ``benchmarks/results/phantom_adapt.json``: one protocol with plain augmentation, one with strong, since a claim
 that does not stand beside a strongly augmented source-only row is worth nothing. Each seed has its own cohort, network
 and batches; the source network is trained once per seed and shared by its methods. Runs that are finished in ``--runs``
@@ -13,6 +14,7 @@ import json
 import platform
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import torch
 from rich.console import Console
@@ -62,7 +64,9 @@ def protocol(common: dict[str, Any], seeds: list[int], methods: list[str], runs:
         first = None
         for method in methods:
             folder = runs / f"{method}-{seed}"
-            results = one(AdaptSettings(**common, method=method, seed=seed, start_from=first), folder)
+            name, _, query = method.partition("?")
+            settings = AdaptSettings(**common, method=name, options=dict(parse_qsl(query)), seed=seed, start_from=first)
+            results = one(settings, folder)
             if first is None or not (first / "checkpoints" / "predictor.pt").exists():
                 first = folder
             rows.setdefault(method, []).append(results["adapted"])

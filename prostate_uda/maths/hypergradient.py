@@ -27,7 +27,7 @@ Parameters = dict[str, Tensor]
 Logits = Sequence[Tensor]
 """One ``(B, C, H, W)`` tensor per level, shallow to deep."""
 
-SHARED_STEP, CENTRAL_STEP = 8e-6, 8e-6
+SHARED_STEP, CENTRAL_STEP = 3e-6, 4e-6
 """``‖εg‖ / ‖w‖`` of a one-sided and of a central difference, in float32. Small, because the kinks of ReLU and max
 pooling spoil a longer step before curvature does; round-off spoils one below 1e-6."""
 
@@ -57,6 +57,7 @@ class Bilevel:
         directional: ``ż`` per level, of the direction g by parameter name.
         slope: ``d/dε ∂L_t/∂T`` of one level, of the level's index, its logits, ż and T.
         total: Sums tensors over all processes, in place; with one process it leaves them as they are.
+        target_slopes: ``∇_w L_t`` by name, of ``L_t`` and the parameters; by default the graph of L_t is kept.
     """
 
     target_loss: Callable[[Logits, Sequence[Tensor]], Tensor]
@@ -64,6 +65,9 @@ class Bilevel:
     directional: Callable[[Parameters], Logits]
     slope: Callable[[int, Tensor, Tensor, Tensor], Tensor]
     total: Callable[[Iterable[Tensor]], None] = lambda _: None
+    target_slopes: Callable[[Tensor, Parameters], Parameters] = lambda loss, moving: slopes(
+        loss, moving, retain_graph=True
+    )
 
 
 def closed_form(
@@ -78,19 +82,19 @@ def closed_form(
     Args:
         problem: What is solved.
         logits: z at w. Their graph leads to the parameters and is kept, so that the actual step can use it again.
-        parameters: w by name; those that need no gradient take no virtual step. No ``.grad`` is touched.
+        parameters: w by name; those that need no gradient take no virtual step. No ``.grad`` is touched here.
         transitions: T by level, ``(C, C)`` each.
         virtual_rate: γ_v.
     """
     moving = {name: value for name, value in parameters.items() if value.requires_grad}
     with torch.enable_grad():
         inner = problem.target_loss(logits, transitions)
-        slopes = _slopes(inner, moving, retain_graph=True)
-    problem.total(slopes.values())
-    virtual = {name: moving[name].detach() - virtual_rate * slopes.pop(name) for name in moving}
+        found = problem.target_slopes(inner, moving)
+    problem.total(found.values())
+    virtual = {name: moving[name].detach() - virtual_rate * found.pop(name) for name in moving}
     with torch.enable_grad():
         outer = problem.meta_loss({name: value.requires_grad_(True) for name, value in virtual.items()})
-        direction = _slopes(outer, virtual, retain_graph=False)
+        direction = slopes(outer, virtual, retain_graph=False)
     del virtual
     problem.total(direction.values())
     derivatives = problem.directional(direction)
@@ -100,7 +104,8 @@ def closed_form(
     return Hypergradient(tuple(gradients), inner.detach(), outer.detach())
 
 
-def _slopes(loss: Tensor, parameters: Parameters, *, retain_graph: bool) -> Parameters:
+def slopes(loss: Tensor, parameters: Parameters, *, retain_graph: bool) -> Parameters:
+    """Gradients by name; zero where a parameter has no part in the loss."""
     found = torch.autograd.grad(loss, list(parameters.values()), retain_graph=retain_graph, materialize_grads=True)
     return dict(zip(parameters, found, strict=True))
 

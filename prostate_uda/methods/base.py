@@ -9,14 +9,13 @@ from typing import Any, ClassVar, Literal, cast
 import ignite.distributed as idist
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.errors import CheckpointError, SettingsError
 from prostate_uda.maths import losses
 from prostate_uda.maths.schedules import poly
 from prostate_uda.networks.deeplab import DeepLab
-from prostate_uda.networks.levels import Levels
+from prostate_uda.networks.levels import Levels, unmoved
 
 Losses = dict[str, Tensor]
 """Named, detached scalars: what one step reports."""
@@ -204,16 +203,6 @@ def forward_unmoved(network: nn.Module, image: Tensor) -> Levels:
     return cast("Levels", unmoved(network, image))
 
 
-def unmoved(module: nn.Module, *inputs: object, parameters: Mapping[str, Tensor] | None = None) -> Any:  # noqa: ANN401
-    """A module's output with its batch-norm statistics kept where they are, and optionally with other parameters.
-
-    In train mode batch-norm writes its running statistics in place, so copies are handed in: neither a virtual
-    pass nor a source pass during adaptation may move the statistics that the target will be judged with.
-    """
-    buffers = {name: value.clone() for name, value in module.named_buffers()}
-    return functional_call(module, {**(parameters or {}), **buffers}, inputs)
-
-
 def segmentation_loss(levels: Levels, label: Tensor, weights: tuple[float, ...]) -> Tensor:
     """``Σ_l α_l CE(p_l, y)``, this process's share of it; heads of weight zero are not computed with.
 
@@ -231,9 +220,16 @@ def segmentation_loss(levels: Levels, label: Tensor, weights: tuple[float, ...])
     )
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Zero, backward, step; the loss is the sum over all processes of what each hands in."""
-    optimizer.zero_grad(set_to_none=True)
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *, onto: bool = False) -> None:
+    """Zero, backward, step; the loss is the sum over all processes of what each hands in.
+
+    Args:
+        optimizer: Of the parameters that move.
+        loss: This process's share.
+        onto: Add to the gradients that are there instead of beginning at zero.
+    """
+    if not onto:
+        optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
     parameters = (value for group in optimizer.param_groups for value in group["params"])
     total(value.grad for value in parameters if value.grad is not None)

@@ -13,6 +13,7 @@ hold; ``docs/methods/metacorrection.md`` lists each difference and the test that
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, cast, get_args
 
 import ignite.distributed as idist
@@ -35,35 +36,10 @@ from prostate_uda.methods.base import (
     segmentation_loss,
     summed,
     total,
-    unmoved,
 )
-from prostate_uda.networks.levels import Levels
-from prostate_uda.networks.splits import SCOPES, Scope, Split, split
+from prostate_uda.networks.splits import SCOPES, Passes, Scope, run_shared, split
 
 Derivative = Literal["finite-difference", "forward-mode", "double-backward"]
-
-
-@dataclass(frozen=True)
-class Passes:
-    """What the virtual and the actual step share: one pass of each domain through what the scope leaves alone.
-
-    Attributes:
-        parts: The network, cut at the scope.
-        size: ``(H, W)`` of the images.
-        source: Of the source images, what the upper part takes.
-        target: Of the target images, likewise.
-        levels: The target's logits; their graph serves the virtual and the actual step.
-    """
-
-    parts: Split
-    size: tuple[int, int]
-    source: tuple[Tensor, ...]
-    target: tuple[Tensor, ...]
-    levels: Levels
-
-    def above(self, carried: tuple[Tensor, ...], parameters: Parameters | None = None) -> Levels:
-        """The upper part, batch-norm statistics kept."""
-        return cast("Levels", unmoved(self.parts.above, carried, self.size, parameters=parameters))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +50,8 @@ class MetaCorrection(Method):
         level_weights: α, shallow to deep. A level of weight zero has no part and its NTM stays at the start.
         ntm_mode: ``per-step`` starts every step from the same matrix and moves it once (the published practice);
             ``learned`` keeps ``T = softmax(V)`` over the whole run, V moved by Adam along the same gradient.
+        ntm_moves: ``before`` the actual step (the paper), or ``after`` it: then both steps share one backward pass of
+            the target too, and what was learned acts from the next step on.
         epsilon: The start is ``(1 - ε)`` on the diagonal and ``ε / (C - 1)`` beside it.
         virtual_scope: What the virtual step moves: ``all`` parameters (the paper), the ``last-stage`` with the heads,
             or the ``heads`` alone, where the hypergradient is exact and nearly free: the logits are linear in them.
@@ -92,6 +70,7 @@ class MetaCorrection(Method):
     ntm_mode: Literal["per-step", "learned"] = "per-step"
     virtual_scope: Scope = "heads"
     derivative: Derivative = "finite-difference"
+    ntm_moves: Literal["before", "after"] = "before"
     epsilon: float = 0.05
     virtual_rate: float = 1e-3
     ntm_rate: float = 0.11
@@ -105,9 +84,15 @@ class MetaCorrection(Method):
             ("ntm_mode", ("per-step", "learned")),
             ("virtual_scope", SCOPES),
             ("derivative", get_args(Derivative)),
+            ("ntm_moves", ("before", "after")),
         ):
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"{name} {getattr(self, name)!r}; choose one of: {', '.join(allowed)}")
+        if self.ntm_moves == "after" and (self.ntm_mode, self.derivative == "double-backward") != ("learned", False):
+            raise SettingsError(
+                "ntm_moves 'after' needs an NTM that outlasts the step, in closed form: choose ntm_mode 'learned' and "
+                "another derivative than 'double-backward', or ntm_moves 'before'"
+            )
         if not 0 < self.epsilon < 1:
             raise SettingsError(f"epsilon {self.epsilon}; allowed is 0 < epsilon < 1 (at T = I the slope is unbounded)")
         if not (self.virtual_rate > 0 and self.ntm_rate >= 0 and self.learned_rate > 0):
@@ -154,12 +139,17 @@ class MetaCorrection(Method):
         state.network.train()
         state.schedule()
         meta_label = self.meta_label(state, source)
-        passes = self.passes(state.network, source.image, target.image, moved=True)
-        found = self.hypergradient(state, passes, meta_label, target.label)
+        passes = run_shared(state.network, self.virtual_scope, source.image, target.image)
+        optimizer, after = state.optimizers["network"], self.ntm_moves == "after"
+        found = self.hypergradient(state, passes, meta_label, target.label, into=optimizer if after else None)
         transitions = self.move_transitions(state, found.gradients)
         on_source = segmentation_loss(passes.above(passes.source), source.label, self.level_weights)
-        on_target = self.corrected_loss(passes.levels.logits, target.label, tuple(transitions))
-        descend(state.optimizers["network"], on_source + on_target)
+        if after:
+            on_target = found.target_loss
+            descend(optimizer, on_source, onto=True)
+        else:
+            on_target = self.corrected_loss(passes.levels.logits, target.label, tuple(transitions))
+            descend(optimizer, on_source + on_target)
         state.step += 1
         share = labelled(meta_label) / (meta_label.numel() * idist.get_world_size())
         return {
@@ -189,22 +179,14 @@ class MetaCorrection(Method):
         ]
         return losses.weighted_sum(parts, self.level_weights)
 
-    def passes(self, network: nn.Module, source: Tensor, target: Tensor, *, moved: bool) -> Passes:
-        """Run what the virtual and the actual step share.
-
-        Args:
-            network: As it is at w.
-            source: ``(B, k, H, W)`` images.
-            target: Likewise.
-            moved: Whether the target's passes move the batch-norm statistics, as the actual step's do.
-        """
-        parts = split(network, self.virtual_scope)
-        size = (target.shape[-2], target.shape[-1])
-        carried = parts.below(target) if moved else unmoved(parts.below, target)
-        levels = parts.above(carried, size) if moved else unmoved(parts.above, carried, size)
-        return Passes(parts, size, unmoved(parts.below, source), carried, levels)
-
-    def hypergradient(self, state: State, passes: Passes, meta_label: Tensor, target_label: Tensor) -> Hypergradient:
+    def hypergradient(
+        self,
+        state: State,
+        passes: Passes,
+        meta_label: Tensor,
+        target_label: Tensor,
+        into: torch.optim.Optimizer | None = None,
+    ) -> Hypergradient:
         """G per level at the NTM that the step starts from; moves neither weights nor batch-norm statistics.
 
         Args:
@@ -212,6 +194,7 @@ class MetaCorrection(Method):
             passes: Of the two images.
             meta_label: ``(B, H, W)`` source labels on the meta pixels.
             target_label: ``(B, H, W)`` pseudo-labels.
+            into: Whose parameters get the gradient of L_t, for an actual step that goes on from it.
         """
         source, target = (tuple(one.detach() for one in carried) for carried in (passes.source, passes.target))
         parameters = dict(passes.parts.above.named_parameters())
@@ -237,6 +220,7 @@ class MetaCorrection(Method):
                 self.level_weights[level] * hypergradient.transition_slope(z, dz, T, target_label, count)
             ),
             total=total,
+            **({} if into is None else {"target_slopes": partial(backward, into)}),
         )
         return hypergradient.closed_form(problem, passes.levels.logits, parameters, transitions, self.virtual_rate)
 
@@ -278,3 +262,12 @@ class MetaCorrection(Method):
         logits.softmax(dim=-1).backward(torch.stack(list(gradients)))  # type: ignore[no-untyped-call]
         state.optimizers["ntm"].step()
         return current.copy_(logits.detach().softmax(dim=-1))
+
+
+def backward(optimizer: torch.optim.Optimizer, loss: Tensor, moving: Parameters) -> Parameters:
+    """Leave the gradient of the loss in every parameter, and tell those of the ones that move, by name."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+    found = {name: torch.zeros_like(v) if v.grad is None else v.grad for name, v in moving.items()}
+    # summed over processes twice otherwise: here for the virtual step, and with the source's for the actual one
+    return found if idist.get_world_size() == 1 else {name: value.clone() for name, value in found.items()}

@@ -1,8 +1,10 @@
 """Floor 2, what a multi-level network returns, so that methods and losses need not know which one it is."""
 
-from typing import NamedTuple, cast
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 class Levels(NamedTuple):
@@ -46,3 +48,13 @@ class FinalLogits(nn.Module):
             ShapeError: As the wrapped network.
         """
         return cast("Levels", self.network(image)).final
+
+
+def unmoved(module: nn.Module, *inputs: object, parameters: Mapping[str, Tensor] | None = None) -> Any:  # noqa: ANN401
+    """A module's output with its batch-norm statistics kept where they are, and optionally with other parameters.
+
+    In train mode batch-norm writes its running statistics in place, so copies are handed in: neither a virtual
+    pass nor a source pass during adaptation may move the statistics that the target will be judged with.
+    """
+    buffers = {name: value.clone() for name, value in module.named_buffers()}
+    return functional_call(module, {**(parameters or {}), **buffers}, inputs)

@@ -5,13 +5,14 @@ a step on the network is a step on its parts.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from torch import Tensor, nn
 
 from prostate_uda.errors import SettingsError
+from prostate_uda.maths.hypergradient import Parameters
 from prostate_uda.networks.deeplab import DeepLab
-from prostate_uda.networks.levels import Levels
+from prostate_uda.networks.levels import Levels, unmoved
 
 Scope = Literal["all", "last-stage", "heads"]
 """What moves: every parameter, ``layer4`` and the heads, or the heads alone."""
@@ -53,6 +54,49 @@ def split(network: nn.Module, scope: Scope) -> Split:
     if scope == "heads":
         return Split(_Features(network), _Classifiers(network), linear=True)
     return Split(_Trunk(network), _LastStage(network), linear=False)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What a virtual and an actual step share: one pass of each domain through what the scope leaves alone.
+
+    Attributes:
+        parts: The network, cut at the scope.
+        size: ``(H, W)`` of the images.
+        source: Of the source images, what the upper part takes.
+        target: Of the target images, likewise.
+        levels: The target's logits; their graph serves the virtual and the actual step.
+    """
+
+    parts: Split
+    size: tuple[int, int]
+    source: tuple[Tensor, ...]
+    target: tuple[Tensor, ...]
+    levels: Levels
+
+    def above(self, carried: tuple[Tensor, ...], parameters: Parameters | None = None) -> Levels:
+        """The upper part, batch-norm statistics kept."""
+        return cast("Levels", unmoved(self.parts.above, carried, self.size, parameters=parameters))
+
+
+def run_shared(network: nn.Module, scope: Scope, source: Tensor, target: Tensor, *, moved: bool = True) -> Passes:
+    """Run what the virtual and the actual step share.
+
+    Args:
+        network: As it is at w.
+        scope: What the virtual step moves.
+        source: ``(B, k, H, W)`` images, whose passes leave the batch-norm statistics alone.
+        target: Likewise.
+        moved: Whether the target's passes move the statistics, as the actual step's do.
+
+    Raises:
+        SettingsError: as :func:`split`.
+    """
+    parts = split(network, scope)
+    size = (target.shape[-2], target.shape[-1])
+    carried = parts.below(target) if moved else unmoved(parts.below, target)
+    levels = parts.above(carried, size) if moved else unmoved(parts.above, carried, size)
+    return Passes(parts, size, unmoved(parts.below, source), carried, levels)
 
 
 class _Nothing(nn.Module):

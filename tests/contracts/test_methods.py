@@ -20,6 +20,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "metacorrection, learned": ("metacorrection", {"ntm_mode": "learned"}),
     "metacorrection, all": ("metacorrection", {"ntm_mode": "learned", "virtual_scope": "all"}),
     "metacorrection, last stage": ("metacorrection", {"virtual_scope": "last-stage", "derivative": "forward-mode"}),
+    "metacorrection, moved after": ("metacorrection", {"ntm_mode": "learned", "ntm_moves": "after"}),
     "metacorrection, reference": ("metacorrection", {"virtual_scope": "all", "derivative": "double-backward"}),
 }
 every_method = pytest.mark.parametrize("variant", VARIANTS)

@@ -17,6 +17,7 @@ from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import METHODS, MetaCorrection, Optimization, State, build_method
 from prostate_uda.methods.base import unmoved
 from prostate_uda.networks import DeepLab, Discriminator, DomainPredictor
+from prostate_uda.networks.splits import run_shared
 from prostate_uda.networks.synced import synced
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heads, learned, least meta set": (
         "metacorrection",
         {"ntm_mode": "learned", "meta_threshold": 1.0, "meta_minimum": 0.05},
+    ),
+    "metacorrection, moved after": (
+        "metacorrection",
+        {"ntm_mode": "learned", "ntm_moves": "after", "virtual_rate": 0.1},
     ),
     DIFFERENCES: ("metacorrection", {"virtual_scope": "all", "virtual_rate": 0.1}),
     "last stage, forward mode, learned": (
@@ -59,7 +64,7 @@ def share(seed: int, rank: int, count: int, dtype: torch.dtype) -> Batch:
 
 def slopes(method: MetaCorrection, state: State, source: Batch, target: Batch) -> Tensor:
     """The hypergradient over γ_v: what the NTM follows, before it is scaled."""
-    passes = method.passes(state.network, source.image, target.image, moved=False)
+    passes = run_shared(state.network, method.virtual_scope, source.image, target.image, moved=False)
     found = method.hypergradient(state, passes, method.meta_label(state, source), target.label)
     return torch.stack(found.gradients) / method.virtual_rate
 

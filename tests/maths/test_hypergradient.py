@@ -1,5 +1,6 @@
 """The bilevel derivative on problems small enough for paper, and the closed form of the inner slope."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -8,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from prostate_uda.maths.hypergradient import Parameters, double_backward
+from prostate_uda.maths.hypergradient import (
+    Parameters,
+    double_backward,
+    finite_difference,
+    forward_mode,
+    transition_slope,
+)
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.maths.noise import corrected_nll, start
 
@@ -134,3 +141,52 @@ def test_the_bound_holds_for_any_prediction() -> None:
     leaf = start(3, 0.05).requires_grad_(True)
     (slope,) = torch.autograd.grad(corrected_nll(logits, leaf, label), leaf)
     assert float(slope.abs().max()) <= 2 / 0.05
+
+
+@pytest.mark.parametrize("count", [None, torch.tensor(50)])
+def test_the_slope_along_a_direction_is_the_derivative_of_the_inner_slope(count: Tensor | None) -> None:
+    logits, label = scene(3, 3)
+    rng = torch.Generator().manual_seed(4)
+    along = torch.randn(logits.shape, generator=rng, dtype=torch.float64)
+    transition = torch.randn(3, 3, generator=rng, dtype=torch.float64).softmax(dim=-1)
+    step = 1e-5
+    up, down = (closed_form(logits + sign * step * along, transition, label) for sign in (1, -1))
+    known = int((label != IGNORE).sum())
+    expected = (up - down) / (2 * step) * (1 if count is None else known / 50)
+    torch.testing.assert_close(
+        transition_slope(logits, along, transition, label, count), expected, rtol=1e-6, atol=1e-9
+    )
+
+
+def test_a_prediction_that_underflows_has_a_finite_slope_and_no_label_none() -> None:
+    logits = torch.tensor([1e4, -1e4, 0.0]).view(1, 3, 1, 1)
+    along = torch.ones(1, 3, 1, 1) * torch.tensor([1.0, -1.0, 0.5]).view(1, 3, 1, 1)
+    found = transition_slope(logits, along, torch.eye(3), torch.tensor([[[1]]]))  # q of the label is exactly zero
+    assert bool(found.isfinite().all())
+    assert not bool(transition_slope(logits, along, torch.eye(3), torch.full((1, 1, 1), IGNORE)).any())
+
+
+def curved(weights: Parameters) -> list[Tensor]:
+    """``sin(w) b`` and ``w b²``."""
+    return [weights["w"].sin() * weights["b"], weights["w"] * weights["b"].square()]
+
+
+def test_forward_mode_and_differences_by_hand() -> None:
+    at, along = {"w": number(0.5), "b": number(2.0)}, {"w": number(1.5).detach(), "b": number(-1.0).detach()}
+    # d(sin w · b) = cos w · b dw + sin w db, d(w b²) = b² dw + 2 w b db
+    expected = [3 * math.cos(0.5) - math.sin(0.5), 4 * 1.5 - 2.0]
+    assert [float(one) for one in forward_mode(curved, at, along)] == pytest.approx(expected, rel=1e-12)
+    with torch.no_grad():
+        shared = curved(at)
+    assert [float(one) for one in finite_difference(curved, at, along, shared)] == pytest.approx(expected, rel=1e-5)
+    assert [float(one) for one in finite_difference(curved, at, along)] == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_difference_along_nothing_or_from_the_origin_is_finite(shared: bool) -> None:
+    origin = {"w": number(0.0), "b": number(0.0)}
+    for along in (0.0, 1.0):
+        direction = {name: torch.full_like(value.detach(), along) for name, value in origin.items()}
+        found = finite_difference(curved, origin, direction, [z.detach() for z in curved(origin)] if shared else None)
+        assert all(bool(value.isfinite()) for value in found)
+        assert all(abs(float(value)) < 1e-4 for value in found)  # both products are flat at the origin

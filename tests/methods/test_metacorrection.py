@@ -1,6 +1,7 @@
 """MetaCorrection's step: the actual update by hand, what the matrices do, and a noise it has to find."""
 
 from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -15,7 +16,7 @@ from prostate_uda.maths.noise import descend, start
 from prostate_uda.methods import MetaCorrection, Optimization, State
 from prostate_uda.methods.metacorrection import Derivative
 from prostate_uda.networks import DeepLab, Levels
-from prostate_uda.networks.splits import Scope
+from prostate_uda.networks.splits import Scope, run_shared
 
 RATE, WEIGHTS = 0.05, (0.3, 1.0)
 SGD = Optimization(algorithm="sgd", learning_rate=RATE, power=0.0)
@@ -43,7 +44,7 @@ def batch(seed: int) -> Batch:
 
 
 def slopes_of(method: MetaCorrection, state: State, source: Batch, target: Batch) -> tuple[Tensor, ...]:
-    passes = method.passes(state.network, source.image, target.image, moved=False)
+    passes = run_shared(state.network, method.virtual_scope, source.image, target.image, moved=False)
     return method.hypergradient(state, passes, source.label, target.label).gradients
 
 
@@ -60,7 +61,7 @@ def test_impossible_settings_are_our_error(wrong: dict[str, object]) -> None:
         MetaCorrection(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["ntm_mode", "virtual_scope", "derivative"])
+@pytest.mark.parametrize("name", ["ntm_mode", "virtual_scope", "derivative", "ntm_moves"])
 def test_an_unknown_choice_is_told_the_known_ones(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} 'reference'; choose one of: "):
         MetaCorrection(**{name: "reference"})  # type: ignore[arg-type]
@@ -115,6 +116,29 @@ def test_the_actual_step_moves_the_weights_by_the_expected_amounts(scope: Scope,
     torch.testing.assert_close(torch.stack([named["source"], named["target"]]), torch.stack(parts).detach())
     torch.testing.assert_close(named["ntm_diagonal"], moved[-1].diagonal().mean())
     torch.testing.assert_close(named["meta_share"], (source.label != IGNORE).float().mean())
+
+
+@pytest.mark.parametrize("scope", ["all", "last-stage", "heads"])
+def test_moved_after_the_actual_step_the_matrix_acts_one_step_later(scope: Scope) -> None:
+    method = MetaCorrection(
+        level_weights=WEIGHTS, virtual_rate=0.5, epsilon=0.1, virtual_scope=scope, ntm_mode="learned"
+    )
+    source, target = batch(1), batch(2)
+    early, late, still = prepared(method), prepared(method), prepared(method)
+    method.step(early, source, target)
+    replace(method, ntm_moves="after").step(late, source, target)
+    torch.testing.assert_close(late.tensors["ntm"], early.tensors["ntm"])  # the same move
+    still.optimizers["ntm"] = torch.optim.SGD([still.tensors["ntm_logits"]], lr=1e-30)
+    method.step(still, source, target)  # the actual step by the matrix as it was
+    torch.testing.assert_close(late.network.state_dict(), still.network.state_dict())
+    weight = "heads.levels.1.branches.0.weight"
+    assert not torch.allclose(late.network.state_dict()[weight], early.network.state_dict()[weight])
+
+
+@pytest.mark.parametrize("other", [{"ntm_mode": "per-step"}, {"derivative": "double-backward"}])
+def test_after_needs_a_matrix_that_lasts_and_the_closed_form(other: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="ntm_moves 'after' needs"):
+        MetaCorrection(**{"ntm_mode": "learned", "ntm_moves": "after", **other})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("derivative", ["finite-difference", "forward-mode", "double-backward"])
