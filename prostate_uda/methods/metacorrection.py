@@ -39,6 +39,9 @@ from prostate_uda.methods.base import (
 )
 from prostate_uda.networks.splits import SCOPES, Passes, Scope, run_shared, split
 
+NTM_BETAS = (0.9, 0.99)
+"""Adam's, for learned NTMs: G shrinks by orders of magnitude while the network learns, and the usual 0.999 would remember
+its first steps for a thousand."""
 Derivative = Literal["finite-difference", "forward-mode", "double-backward"]
 
 
@@ -130,7 +133,7 @@ class MetaCorrection(Method):
         tensors, optimizers = {"ntm": first}, {"network": optimization.for_network(network)}
         if self.ntm_mode == "learned":
             tensors["ntm_logits"] = first.log().requires_grad_(True)
-            optimizers["ntm"] = torch.optim.Adam([tensors["ntm_logits"]], lr=self.learned_rate)
+            optimizers["ntm"] = torch.optim.Adam([tensors["ntm_logits"]], lr=self.learned_rate, betas=NTM_BETAS)
         frozen = {} if domain_predictor is None else {"domain_predictor": domain_predictor}
         return State(network, optimizers, tensors=tensors, frozen=frozen, optimization=optimization)
 
