@@ -40,8 +40,8 @@ from prostate_uda.methods.base import (
 from prostate_uda.networks.splits import SCOPES, Passes, Scope, run_shared, split
 
 NTM_BETAS = (0.9, 0.99)
-"""Adam's, for learned NTMs: G shrinks by orders of magnitude while the network learns, and the usual 0.999 would remember
-its first steps for a thousand."""
+"""Adam's, for learned NTMs: G shrinks by orders of magnitude while the network learns, and the usual 0.999 would
+remember its first steps for a thousand."""
 Derivative = Literal["finite-difference", "forward-mode", "double-backward"]
 
 
