@@ -286,12 +286,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one matrix, one seed, too few steps to tell anything")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "known_noise.json")
+    parser.add_argument("--out", type=Path, help="default: results/, or runs/ with --quick")
     given = parser.parse_args()
+    out = given.out or (Path("runs") if given.quick else Path(__file__).parent / "results") / "known_noise.json"
     seeds = [0] if given.quick else [int(seed) for seed in given.seeds.split(",")]
     ntms, settings = (list(NTMS)[:1], QUICK) if given.quick else (list(NTMS), Settings())
-    complete(given.out, seeds, ntms, settings, RichProgress(Console()))
-    print(json.dumps(read_json(given.out)["summary"], indent=1))
+    complete(out, seeds, ntms, settings, RichProgress(Console()))
+    print(json.dumps(read_json(out)["summary"], indent=1))
 
 
 if __name__ == "__main__":

@@ -66,8 +66,9 @@ def main() -> None:
     parser.add_argument("--sizes", default="128,320")
     parser.add_argument("--turns", type=int, default=3, help="of images up to 128 pixels; larger ones have one")
     parser.add_argument("--quick", action="store_true", help="deeplab-small at 96 pixels, two turns")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "step_cost.json")
+    parser.add_argument("--out", type=Path, help="default: results/, or runs/ with --quick")
     given = parser.parse_args()
+    out = given.out or (Path("runs") if given.quick else Path(__file__).parent / "results") / "step_cost.json"
     device = pick_device(given.device)
     cases = [(f"deeplab-resnet{d}", int(size)) for size in given.sizes.split(",") for d in given.depths.split(",")]
     cases = [("deeplab-small", 96)] if given.quick else cases
@@ -78,7 +79,7 @@ def main() -> None:
             bench = Bench(network, size, device, given.precision)
             rows += bench.rows(2 if given.quick else turns[size])
             told = {"rows": rows, "versions": versions(), "precision": given.precision}
-            write_json(given.out, {"device": name_of(device), "command": command(), **told})
+            write_json(out, {"device": name_of(device), "command": command(), **told})
             task.advance()
     for row in rows:
         print("  ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))

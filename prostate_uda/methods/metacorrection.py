@@ -238,14 +238,14 @@ class MetaCorrection(Method):
             with torch.no_grad():
                 still = {name: torch.zeros_like(value) for name, value in parameters.items() if name not in direction}
                 return logits_at({**direction, **still})
-        if self.derivative == "forward-mode":
-            return hypergradient.forward_mode(logits_at, parameters, direction)
-        kind = target[0].device.type
-        if not torch.is_autocast_enabled(kind):
-            return hypergradient.finite_difference(logits_at, parameters, direction, passes.levels.logits)
-        target = tuple(one.float() for one in target)
+        kind, shared = target[0].device.type, passes.levels.logits
+        half = torch.is_autocast_enabled(kind)
+        if half:  # tangents are float32, and a difference of half-precision logits is their round-off
+            target = tuple(losses.widened(one) for one in target)
         with torch.autocast(kind, enabled=False):
-            return hypergradient.finite_difference(logits_at, parameters, direction)
+            if self.derivative == "forward-mode":
+                return hypergradient.forward_mode(logits_at, parameters, direction)
+            return hypergradient.finite_difference(logits_at, parameters, direction, None if half else shared)
 
     def first_transitions(self, state: State) -> Tensor:
         """``(L, C, C)`` NTMs that a step starts from: what was learned so far, or the same start every time."""

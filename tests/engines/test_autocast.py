@@ -1,6 +1,7 @@
 """MONAI's ``amp`` on the one loop: bfloat16 in the networks, float32 in everything that is kept or reported."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.engines.execution import autocast
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair
 from prostate_uda.errors import SettingsError
-from prostate_uda.methods import METHODS, Method, Optimization, SelfTraining
+from prostate_uda.methods import METHODS, MetaCorrection, Method, Optimization, SelfTraining
 from prostate_uda.networks import DeepLab
+from prostate_uda.networks.splits import run_shared, split
 
 SMALL = {"adaptsegnet": {"discriminator_channels": 4, "discriminator_stages": 2}}
 
@@ -93,3 +95,26 @@ def test_a_weight_that_a_step_moves_is_the_one_its_next_pass_uses() -> None:
         with torch.no_grad():
             layer.weight.mul_(2)
         assert layer(image).item() == 2 * before
+
+
+@pytest.mark.parametrize("derivative", ["finite-difference", "forward-mode"])
+@pytest.mark.parametrize("scope", ["last-stage", "all"])
+def test_beyond_the_heads_the_derivative_is_taken_in_single_precision(scope: str, derivative: str) -> None:
+    method = MetaCorrection(virtual_scope=scope, derivative=derivative, ntm_mode="learned")  # type: ignore[arg-type]
+    net = tiny()
+    state = method.prepare(net, Optimization())
+    direction = {
+        name: torch.ones_like(value) for name, value in split(net, method.virtual_scope).above.named_parameters()
+    }
+    seen = []
+    for precision in (nullcontext(), autocast(torch.device("cpu"), {})):
+        with precision:
+            passes = run_shared(net, method.virtual_scope, batch(0).image, batch(1).image, moved=False)
+            found = method.directional(passes, tuple(one.detach() for one in passes.target), direction)
+            assert all(one.dtype == torch.float32 for one in found)
+            assert all(bool(value.isfinite()) for value in method.step(state, batch(0), batch(1)).values())
+        net = tiny()
+        state = method.prepare(net, Optimization())
+        seen.append(found[-1])
+    # below the last stage activations are rounded to bfloat16; nothing is, with the whole network above
+    assert float((seen[0] - seen[1]).norm()) <= (0.02 if scope == "all" else 0.2) * float(seen[0].norm())
