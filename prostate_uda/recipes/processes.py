@@ -5,6 +5,7 @@ one alone checks, judges and writes. Without torchrun all this is one process th
 """
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +20,9 @@ from prostate_uda.recipes.settings import pick_device
 
 PATIENCE = timedelta(days=7)
 """How long a process waits for the others: the first one prepares and judges alone. A dead one is noticed at once."""
+
+HEAD_START = 3.0
+"""Seconds that the first process has to tell a mistake: torchrun ends all processes as soon as one of them is gone."""
 
 
 class ElsewhereError(ProstateUDAError):
@@ -101,6 +105,8 @@ def first_alone() -> Iterator[None]:
 
 def _agree(mistake: ProstateUDAError | None) -> None:
     reasons = [] if idist.get_world_size() == 1 else idist.all_gather(["" if mistake is None else str(mistake)])
+    if any(reason for (reason,) in reasons) and not is_first():
+        time.sleep(HEAD_START)
     if mistake is not None:
         raise mistake
     for (reason,) in reasons:

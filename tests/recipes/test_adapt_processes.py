@@ -149,7 +149,7 @@ def test_a_torn_scan_of_the_second_process_stops_both_with_one_line(tmp_path: Pa
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert victim.name in line
-    assert done.stderr.count("exitcode  : 2") == 2
+    assert "exitcode  : 2" in done.stderr  # of the first; torchrun may end the other before it ends itself
     assert not (tmp_path / "run").exists()
 
 
