@@ -115,18 +115,11 @@ class KnownNoise(Method):
 
     transition: tuple[tuple[float, ...], ...]
 
-    def prepare(
-        self,
-        network: nn.Module,
-        optimization: Optimization,
-        *,
-        seed: int = 0,  # noqa: ARG002  the contract of every method
-        domain_predictor: nn.Module | None = None,  # noqa: ARG002
-    ) -> State:
+    def prepare(self, network: nn.Module, optimization: Optimization, **more: Any) -> State:  # noqa: ANN401
         """The NTM beside the network."""
-        tensors = {"ntm": torch.tensor(self.transition).expand(len(LEVELS), -1, -1).clone()}
-        optimizers = {"network": optimization.for_network(network)}
-        return State(network, optimizers, tensors=tensors, optimization=optimization)
+        state = super().prepare(network, optimization, **more)
+        state.tensors["ntm"] = torch.tensor(self.transition).expand(len(LEVELS), -1, -1).clone()
+        return state
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
         """As :class:`SelfTraining`'s but for the correction."""

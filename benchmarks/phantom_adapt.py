@@ -14,12 +14,12 @@ import json
 import platform
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import torch
 from rich.console import Console
 from tables import drop, table
 
+from prostate_uda.cli.adapting import read_options
 from prostate_uda.display import RichProgress
 from prostate_uda.recipes import AdaptSettings, adapt
 from prostate_uda.recipes.record import read_json, versions, write_json
@@ -65,7 +65,8 @@ def protocol(common: dict[str, Any], seeds: list[int], methods: list[str], runs:
         for method in methods:
             folder = runs / f"{method}-{seed}"
             name, _, query = method.partition("?")
-            settings = AdaptSettings(**common, method=name, options=dict(parse_qsl(query)), seed=seed, start_from=first)
+            options = read_options(query.split("&")) if query else {}
+            settings = AdaptSettings(**common, method=name, options=options, seed=seed, start_from=first)
             results = one(settings, folder)
             if first is None or not (first / "checkpoints" / "predictor.pt").exists():
                 first = folder

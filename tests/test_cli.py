@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prostate_uda.cli.adapting import _options
+from prostate_uda.cli.adapting import read_options
 from prostate_uda.data.domains import DOMAINS
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import METHODS
@@ -111,6 +111,6 @@ def test_infer_without_a_bundle(tmp_path: Path) -> None:
 
 
 def test_options_are_read_as_numbers_words_and_tuples() -> None:
-    assert _options(["a=1", "b=learned", "c=[0.5,1]"]) == {"a": 1, "b": "learned", "c": (0.5, 1)}
+    assert read_options(["a=1", "b=learned", "c=[0.5,1]"]) == {"a": 1, "b": "learned", "c": (0.5, 1)}
     with pytest.raises(SettingsError, match="name=value"):
-        _options(["a"])
+        read_options(["a"])

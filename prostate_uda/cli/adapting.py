@@ -1,6 +1,7 @@
 """``adapt``, ``infer``, ``evaluate`` and ``info``."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,7 +120,7 @@ def adapt(
     from prostate_uda.recipes import AdaptSettings
     from prostate_uda.recipes import adapt as recipe
 
-    settings = AdaptSettings(**given, options=_options(option or []), spacing_mm=spacing)
+    settings = AdaptSettings(**given, options=read_options(option or []), spacing_mm=spacing)
     record = recipe(settings, out, resume=resume, progress=RichProgress(console))
     console.print(run_table(record))
     say(f"{out}: run.json, cases.csv, predictions/, pictures/, bundle/")
@@ -168,7 +169,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="One JSON object."
         console.print(f"[bold]{name}[/bold]: {', '.join(value) if isinstance(value, list) else value}")
 
 
-def _options(given: list[str]) -> dict[str, Any]:
+def read_options(given: Sequence[str]) -> dict[str, Any]:
     """``["ntm_mode=learned", "epsilon=0.1"]`` as a dictionary; values are read as JSON where they can be."""
     options = {}
     for text in given:

@@ -1,6 +1,7 @@
 """Floor 2: what one training step receives from one domain."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,16 @@ class Batch:
     label: Tensor
     cases: tuple[str, ...] = ()
 
-    def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on that device."""
-        return replace(self, image=self.image.to(device), label=self.label.to(device))
+    def to(self, device: torch.device | str, *, non_blocking: bool = False, **layout: Any) -> "Batch":  # noqa: ANN401
+        """The same batch on that device.
+
+        Args:
+            device: Where it is wanted.
+            non_blocking: Whether copying from pinned memory may go on while the caller does.
+            layout: Of the image, as ``torch.Tensor.to`` takes it: ``memory_format``.
+        """
+        return replace(
+            self,
+            image=self.image.to(device, non_blocking=non_blocking, **layout),
+            label=self.label.to(device, non_blocking=non_blocking),
+        )

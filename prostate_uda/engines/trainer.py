@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -65,28 +64,21 @@ def _endless(loader: Iterable[Any]) -> Iterator[Any]:
 def as_batch(
     batch: Batch | Mapping[str, Tensor],
     device: torch.device,
-    *,
-    non_blocking: bool = False,
-    **layout: Any,  # noqa: ANN401  handed on to torch unread
+    **options: Any,  # noqa: ANN401  handed on unread
 ) -> Batch:
     """A :class:`Batch` on the device, from one or from a MONAI dictionary with ``image`` and ``label``.
 
     Args:
         batch: ``image`` ``(B, k, H, W)``; ``label`` ``(B, H, W)`` or ``(B, 1, H, W)``, IGNORE everywhere if absent.
         device: Where it is wanted.
-        non_blocking: Whether copying from pinned memory may go on while the caller does.
-        layout: Of the image, as ``torch.Tensor.to`` takes it: ``memory_format``.
+        options: Of :meth:`Batch.to`.
 
     Raises:
         ShapeError: the label's shape is neither.
     """
     if not isinstance(batch, Batch):
         batch = _from_dictionary(batch)
-    return replace(
-        batch,
-        image=batch.image.to(device, non_blocking=non_blocking, **layout),
-        label=batch.label.to(device, non_blocking=non_blocking),
-    )
+    return batch.to(device, **options)
 
 
 def _from_dictionary(batch: Mapping[str, Tensor]) -> Batch:

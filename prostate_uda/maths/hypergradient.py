@@ -57,17 +57,15 @@ class Bilevel:
         directional: ``ż`` per level, of the direction g by parameter name.
         slope: ``d/dε ∂L_t/∂T`` of one level, of the level's index, its logits, ż and T.
         total: Sums tensors over all processes, in place; with one process it leaves them as they are.
-        target_slopes: ``∇_w L_t`` by name, of ``L_t`` and the parameters; by default the graph of L_t is kept.
+        target_slopes: ``∇_w L_t`` by name, of ``L_t`` and the parameters.
     """
 
     target_loss: Callable[[Logits, Sequence[Tensor]], Tensor]
     meta_loss: Callable[[Parameters], Tensor]
     directional: Callable[[Parameters], Logits]
     slope: Callable[[int, Tensor, Tensor, Tensor], Tensor]
-    total: Callable[[Iterable[Tensor]], None] = lambda _: None
-    target_slopes: Callable[[Tensor, Parameters], Parameters] = lambda loss, moving: slopes(
-        loss, moving, retain_graph=True
-    )
+    total: Callable[[Iterable[Tensor]], None]
+    target_slopes: Callable[[Tensor, Parameters], Parameters]
 
 
 def closed_form(
@@ -81,7 +79,8 @@ def closed_form(
 
     Args:
         problem: What is solved.
-        logits: z at w. Their graph leads to the parameters and is kept, so that the actual step can use it again.
+        logits: z at w. Their graph leads to the parameters; the actual step can use it again where ``target_slopes``
+            keeps it.
         parameters: w by name; those that need no gradient take no virtual step. No ``.grad`` is touched here.
         transitions: T by level, ``(C, C)`` each.
         virtual_rate: γ_v.

@@ -12,7 +12,12 @@ from prostate_uda.errors import SettingsError, ShapeError
 from prostate_uda.maths.losses import masked_nll, safe_log, widened
 
 
-def start(num_classes: int, epsilon: float, dtype: torch.dtype = torch.float32) -> Tensor:
+def start(
+    num_classes: int,
+    epsilon: float,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> Tensor:
     """``(1 - ε)`` on the diagonal and ``ε / (C - 1)`` beside it: the NTM before anything is known.
 
     At ``T = I`` the gradient ``-p_j / p_k`` is unbounded; from here it is bounded by about ``(C - 1) / ε``.
@@ -28,7 +33,7 @@ def start(num_classes: int, epsilon: float, dtype: torch.dtype = torch.float32) 
             f"NTM of {num_classes} classes with epsilon {epsilon}; allowed are ≥ 2 classes and 0 ≤ epsilon < 1"
         )
     off = epsilon / (num_classes - 1)
-    transition = torch.full((num_classes, num_classes), off, dtype=dtype)
+    transition = torch.full((num_classes, num_classes), off, dtype=dtype, device=device)
     return transition.fill_diagonal_(1 - epsilon)
 
 

@@ -170,16 +170,15 @@ class Method(ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     """What it wants beside the network: ``"pseudo_labels"``, ``"domain_predictor"``."""
 
-    @abstractmethod
     def prepare(
         self,
         network: nn.Module,
         optimization: Optimization,
         *,
-        seed: int = 0,
-        domain_predictor: nn.Module | None = None,
+        seed: int = 0,  # noqa: ARG002  for methods that bring networks of their own
+        domain_predictor: nn.Module | None = None,  # noqa: ARG002  for methods that need one
     ) -> State:
-        """The state before the first step.
+        """The state before the first step: here one optimizer over the network, which is all that some methods need.
 
         Args:
             network: Returns :class:`Levels`; trained in place.
@@ -187,6 +186,7 @@ class Method(ABC):
             seed: Of the initial weights of networks that the method brings itself.
             domain_predictor: ``(B, k, H, W)`` images to ``(B, H, W)`` p(target), for methods that need one.
         """
+        return State(network, {"network": optimization.for_network(network)}, optimization=optimization)
 
     @abstractmethod
     def step(self, state: State, source: Batch, target: Batch) -> Losses:

@@ -129,7 +129,7 @@ class MetaCorrection(Method):
         if self.derivative == "double-backward" and idist.get_world_size() > 1:
             raise SettingsError("derivative 'double-backward' is the reference, for one process; choose another")
         device = next(network.parameters()).device
-        first = torch.stack([noise.start(classes, self.epsilon) for _ in self.level_weights]).to(device)
+        first = torch.stack([noise.start(classes, self.epsilon, device=device) for _ in self.level_weights])
         tensors, optimizers = {"ntm": first}, {"network": optimization.for_network(network)}
         if self.ntm_mode == "learned":
             tensors["ntm_logits"] = first.log().requires_grad_(True)
@@ -200,7 +200,7 @@ class MetaCorrection(Method):
             into: Whose parameters get the gradient of L_t, for an actual step that goes on from it.
         """
         source, target = (tuple(one.detach() for one in carried) for carried in (passes.source, passes.target))
-        parameters = dict(passes.parts.above.named_parameters())
+        parameters = passes.parameters
         transitions = tuple(self.first_transitions(state))
 
         def meta_loss(weights: Parameters) -> Tensor:
@@ -223,13 +223,13 @@ class MetaCorrection(Method):
                 self.level_weights[level] * hypergradient.transition_slope(z, dz, T, target_label, count)
             ),
             total=total,
-            **({} if into is None else {"target_slopes": partial(backward, into)}),
+            target_slopes=partial(hypergradient.slopes, retain_graph=True) if into is None else partial(backward, into),
         )
         return hypergradient.closed_form(problem, passes.levels.logits, parameters, transitions, self.virtual_rate)
 
     def directional(self, passes: Passes, target: tuple[Tensor, ...], direction: Parameters) -> Logits:
         """ż: the derivative of the target's logits along ``direction``, with the weights below the scope held."""
-        parameters = dict(passes.parts.above.named_parameters())
+        parameters = passes.parameters
 
         def logits_at(weights: Parameters) -> Logits:
             return passes.above(target, weights).logits
@@ -252,7 +252,7 @@ class MetaCorrection(Method):
         ntm = state.tensors["ntm"]
         if self.ntm_mode == "learned":
             return ntm
-        return noise.start(ntm.shape[-1], self.epsilon, ntm.dtype).to(ntm.device).expand_as(ntm)
+        return noise.start(ntm.shape[-1], self.epsilon, ntm.dtype, ntm.device).expand_as(ntm)
 
     def move_transitions(self, state: State, gradients: Sequence[Tensor]) -> Tensor:
         """T⁺, ``(L, C, C)``, also kept in the state; the next step goes on from it when learned."""

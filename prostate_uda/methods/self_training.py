@@ -8,14 +8,11 @@ Source: slide "Two major lines of approaches", Guo et al., CVPR 2021 (``L_ST``);
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
-
 from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods.base import (
     Losses,
     Method,
-    Optimization,
     State,
     check_level_weights,
     descend,
@@ -43,17 +40,6 @@ class SelfTraining(Method):
         check_level_weights(self.level_weights)
         if self.target_weight < 0:
             raise SettingsError(f"target_weight {self.target_weight}; allowed is 0 or more")
-
-    def prepare(
-        self,
-        network: nn.Module,
-        optimization: Optimization,
-        *,
-        seed: int = 0,  # noqa: ARG002  the contract of every method
-        domain_predictor: nn.Module | None = None,  # noqa: ARG002
-    ) -> State:
-        """One optimizer over the network."""
-        return State(network, {"network": optimization.for_network(network)}, optimization=optimization)
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
         """Both domains forward, one backward; batch-norm statistics follow the target."""

@@ -74,6 +74,11 @@ class Passes:
     target: tuple[Tensor, ...]
     levels: Levels
 
+    @property
+    def parameters(self) -> Parameters:
+        """W of the upper part, by name."""
+        return dict(self.parts.above.named_parameters())
+
     def above(self, carried: tuple[Tensor, ...], parameters: Parameters | None = None) -> Levels:
         """The upper part, batch-norm statistics kept."""
         return cast("Levels", unmoved(self.parts.above, carried, self.size, parameters=parameters))

@@ -10,6 +10,8 @@ import ignite.distributed as idist
 import torch
 from torch import Tensor, nn
 
+from prostate_uda.maths.losses import widened
+
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
@@ -60,7 +62,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if not self.training or idist.get_world_size() == 1:
             return super().forward(input)
         self._check_input_dim(input)
-        values = input.to(torch.promote_types(input.dtype, torch.float32))  # half precision cannot sum many pixels
+        values = widened(input)  # half precision cannot sum many pixels
         size = values.new_tensor([values.numel() / values.shape[1]])
         sums = total(torch.cat([values.sum(dim=(0, 2, 3)), size]))
         count = sums[-1].detach()

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from prostate_uda.errors import CheckpointError, SettingsError, ShapeError
 from prostate_uda.methods import METHODS, MetaCorrection, build_method
 from prostate_uda.recipes.record import Record, writing
+from prostate_uda.review.figures import save_figure
 from prostate_uda.review.ntm import NtmRound, class_names, level_names, ntm_figure
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -62,7 +62,9 @@ def plot_ntm(run: Path, out: Path | None = None) -> Plotted:
     levels = _levels(len(last), options.get("level_weights", method.level_weights))
     mode = options.get("ntm_mode", method.ntm_mode)
     title = f"{_shortened(run.resolve().name)}\nnoise transition matrices of {settings['method']}, NTM mode {mode}"
-    _write(ntm_figure(rounds, title=title, levels=levels, noisy=mode == "per-step"), out)
+    figure = ntm_figure(rounds, title=title, levels=levels, noisy=mode == "per-step")
+    with writing(out):
+        save_figure(figure, out)
     return Plotted(out, levels, class_names(last.shape[-1]), last)
 
 
@@ -151,15 +153,3 @@ def _levels(count: int, weights: Sequence[float]) -> tuple[str, ...]:
     told = [f"weight {weight}" if weight else "weight 0: took no part, stays at its start" for weight in weights]
     names = level_names(count)
     return tuple(f"{name}, {what}" for name, what in zip(names, told, strict=True)) if len(told) == count else names
-
-
-def _write(figure: Figure, out: Path) -> None:
-    """Under a temporary name first: a reader sees the old picture or the new one."""
-    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(partial)
-            partial.replace(out)
-        finally:
-            partial.unlink(missing_ok=True)

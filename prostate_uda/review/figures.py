@@ -7,11 +7,16 @@ from matplotlib.figure import Figure
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG beside the target, then rename: a reader sees the old picture or the new one."""
+    """Write beside the target, then rename: a reader sees the old picture or the new one.
+
+    Args:
+        figure: What is drawn.
+        path: Its suffix says the format: ``.png``, ``.pdf``, ``.svg``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        figure.savefig(half, format="png", facecolor=figure.get_facecolor())
+        figure.savefig(half, format=path.suffix[1:].lower(), facecolor=figure.get_facecolor())
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)

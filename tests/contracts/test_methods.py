@@ -12,7 +12,8 @@ from prostate_uda.engines import checkpoints
 from prostate_uda.errors import CheckpointError, SettingsError, UnknownNameError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import METHODS, Method, Optimization, State, build_method
-from prostate_uda.networks import DeepLab, Discriminator, DomainPredictor
+from prostate_uda.networks import Discriminator, DomainPredictor
+from tests.builders import tiny_deeplab as tiny
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in METHODS},
@@ -24,17 +25,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "metacorrection, reference": ("metacorrection", {"virtual_scope": "all", "derivative": "double-backward"}),
 }
 every_method = pytest.mark.parametrize("variant", VARIANTS)
-
-
-def tiny(seed: int = 0) -> DeepLab:
-    return DeepLab(
-        in_channels=1,
-        num_classes=3,
-        depth=18,
-        widths=(4, 4, 4, 4),
-        dilations=(1, 2),
-        generator=torch.Generator().manual_seed(seed),
-    )
 
 
 def batch(seed: int) -> Batch:

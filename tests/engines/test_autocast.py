@@ -12,15 +12,10 @@ from prostate_uda.engines.execution import autocast
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import METHODS, MetaCorrection, Method, Optimization, SelfTraining
-from prostate_uda.networks import DeepLab
 from prostate_uda.networks.splits import run_shared, split
+from tests.builders import tiny_deeplab as tiny
 
 SMALL = {"adaptsegnet": {"discriminator_channels": 4, "discriminator_stages": 2}}
-
-
-def tiny() -> DeepLab:
-    rng = torch.Generator().manual_seed(0)
-    return DeepLab(in_channels=1, num_classes=3, depth=18, widths=(4, 4, 4, 4), dilations=(1, 2), generator=rng)
 
 
 def batch(seed: int) -> Batch:

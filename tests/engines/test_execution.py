@@ -18,25 +18,14 @@ from prostate_uda.engines.observers import Silent
 from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
 from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.methods import MetaCorrection, Method, Optimization, SelfTraining, State
-from prostate_uda.networks import DeepLab
 from prostate_uda.recipes import AdaptSettings, adapt
 from prostate_uda.recipes.settings import FREE
 from prostate_uda.transforms import AUGMENTATIONS
+from tests.builders import tiny_deeplab as tiny
 from tests.recipes.conftest import TINY
 
 CPU = torch.device("cpu")
 STEPS = 7
-
-
-def tiny() -> DeepLab:
-    return DeepLab(
-        in_channels=1,
-        num_classes=3,
-        depth=18,
-        widths=(4, 4, 4, 4),
-        dilations=(1, 2),
-        generator=torch.Generator().manual_seed(0),
-    )
 
 
 class Recorded(BatchStream):

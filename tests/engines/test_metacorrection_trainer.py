@@ -24,21 +24,11 @@ from prostate_uda.engines.metacorrection import MetaCorrectionTrainer
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths.noise import start
 from prostate_uda.methods import MetaCorrection
-from prostate_uda.networks import DeepLab, Discriminator, DomainPredictor, FinalLogits
+from prostate_uda.networks import Discriminator, DomainPredictor, FinalLogits
+from tests.builders import tiny_deeplab as tiny
 
 # ignite renamed two arguments that MONAI 1.6.1's EarlyStopHandler still passes
 old_names = pytest.mark.filterwarnings("ignore:'(min_delta|cumulative_delta)' is deprecated:DeprecationWarning")
-
-
-def tiny(seed: int = 0) -> DeepLab:
-    return DeepLab(
-        in_channels=1,
-        num_classes=3,
-        depth=18,
-        widths=(4, 4, 4, 4),
-        dilations=(1, 2),
-        generator=torch.Generator().manual_seed(seed),
-    )
 
 
 def loader(count: int, seed: int, batch_size: int = 2) -> DataLoader:

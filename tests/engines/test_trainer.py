@@ -18,21 +18,10 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair, PairedLoader, TrainingError, as_batch
 from prostate_uda.errors import ProstateUDAError, SettingsError, ShapeError
 from prostate_uda.methods import METHODS, AdaptSegNet, Method, Optimization, SelfTraining, SourceOnly
-from prostate_uda.networks import DeepLab
+from tests.builders import tiny_deeplab as tiny
 
 CPU = torch.device("cpu")
 SMALL = {"adaptsegnet": {"discriminator_channels": 4, "discriminator_stages": 2}}
-
-
-def tiny(seed: int = 0) -> DeepLab:
-    return DeepLab(
-        in_channels=1,
-        num_classes=3,
-        depth=18,
-        widths=(4, 4, 4, 4),
-        dilations=(1, 2),
-        generator=torch.Generator().manual_seed(seed),
-    )
 
 
 def batch(seed: int) -> Batch:

@@ -11,19 +11,8 @@ from prostate_uda.errors import CheckpointError, SettingsError, ShapeError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import AdaptSegNet, MetaCorrection, Optimization, SelfTraining, SourceOnly, State
 from prostate_uda.methods.base import forward, forward_unmoved, segmentation_loss, unmoved
-from prostate_uda.networks import DeepLab, Levels
-
-
-def tiny(seed: int = 0, *, num_classes: int = 3, frozen_bn: bool = False) -> DeepLab:
-    return DeepLab(
-        in_channels=1,
-        num_classes=num_classes,
-        depth=18,
-        widths=(4, 4, 4, 4),
-        dilations=(1, 2),
-        frozen_bn=frozen_bn,
-        generator=torch.Generator().manual_seed(seed),
-    )
+from prostate_uda.networks import Levels
+from tests.builders import tiny_deeplab as tiny
 
 
 def images(seed: int = 1) -> Tensor:

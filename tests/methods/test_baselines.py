@@ -13,21 +13,14 @@ from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import AdaptSegNet, Method, Optimization, SelfTraining, SourceOnly
 from prostate_uda.methods.adaptsegnet import SOURCE, TARGET, domain_loss
 from prostate_uda.networks import DeepLab
+from tests.builders import tiny_deeplab
 
 RATE, HEADS, DECAY = 0.05, 10.0, 0.01
 SGD = Optimization(algorithm="sgd", learning_rate=RATE, head_factor=HEADS, weight_decay=DECAY, power=0.0)
 
 
 def tiny(*, frozen_bn: bool = False) -> DeepLab:
-    return DeepLab(
-        in_channels=1,
-        num_classes=3,
-        depth=18,
-        widths=(4, 4, 4, 4),
-        dilations=(1, 2),
-        frozen_bn=frozen_bn,
-        generator=torch.Generator().manual_seed(0),
-    ).double()
+    return tiny_deeplab(frozen_bn=frozen_bn).double()
 
 
 def batch(seed: int) -> Batch:

@@ -16,18 +16,11 @@ from prostate_uda.maths.losses import IGNORE
 from prostate_uda.maths.noise import descend, start
 from prostate_uda.methods import AdaptSegNet, MetaCorrection, Optimization, SourceOnly
 from prostate_uda.networks import DeepLab, Discriminator, DomainPredictor
+from tests.builders import tiny_deeplab
 
 
 def tiny(seed: int = 0, *, frozen_bn: bool = False) -> DeepLab:
-    return DeepLab(
-        in_channels=1,
-        num_classes=3,
-        depth=18,
-        widths=(4, 4, 4, 4),
-        dilations=(1, 2, 3, 4),
-        frozen_bn=frozen_bn,
-        generator=torch.Generator().manual_seed(seed),
-    )
+    return tiny_deeplab(seed, dilations=(1, 2, 3, 4), frozen_bn=frozen_bn)
 
 
 def batch(seed: int, size: int = 2) -> Batch:

@@ -17,20 +17,14 @@ from prostate_uda.methods import MetaCorrection, Optimization, State
 from prostate_uda.methods.metacorrection import Derivative
 from prostate_uda.networks import DeepLab, Levels
 from prostate_uda.networks.splits import Scope, run_shared
+from tests.builders import tiny_deeplab
 
 RATE, WEIGHTS = 0.05, (0.3, 1.0)
 SGD = Optimization(algorithm="sgd", learning_rate=RATE, power=0.0)
 
 
 def tiny() -> DeepLab:
-    net = DeepLab(
-        in_channels=1,
-        num_classes=3,
-        depth=18,
-        widths=(4, 4, 4, 4),
-        dilations=(1, 2),
-        generator=torch.Generator().manual_seed(0),
-    ).double()
+    net = tiny_deeplab().double()
     for parameter in net.head_parameters():
         nn.init.normal_(parameter, 0.0, 0.3, generator=torch.Generator().manual_seed(1))
     return net

@@ -8,15 +8,13 @@ from prostate_uda.errors import SettingsError
 from prostate_uda.networks import DeepLab, Levels
 from prostate_uda.networks.levels import unmoved
 from prostate_uda.networks.splits import SCOPES, Scope, run_shared, split
+from tests.builders import tiny_deeplab
 
 every_scope = pytest.mark.parametrize("scope", SCOPES)
 
 
 def tiny() -> DeepLab:
-    rng = torch.Generator().manual_seed(0)
-    return DeepLab(
-        in_channels=1, num_classes=3, depth=18, widths=(4, 4, 4, 4), dilations=(1, 2), generator=rng
-    ).double()
+    return tiny_deeplab().double()
 
 
 def images(seed: int = 1) -> Tensor:

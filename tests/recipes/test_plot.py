@@ -85,9 +85,9 @@ def test_the_figure_says_run_method_and_mode_and_what_took_no_part(
 ) -> None:
     figures, really = [], Figure.savefig
 
-    def seen(figure: Figure, path: Path) -> None:
+    def seen(figure: Figure, path: Path, **options: object) -> None:
         figures.append(figure)
-        really(figure, path)
+        really(figure, path, **options)
 
     monkeypatch.setattr(Figure, "savefig", seen)
     run = a_run(tmp_path / "mine", {"round_1": lines(matrices(90, 0))}, "dmlc", {"ntm_mode": "learned"})
@@ -199,7 +199,7 @@ def test_a_figure_that_fails_leaves_the_old_one(run: Path, monkeypatch: pytest.M
     picture = plot_ntm(run).picture
     before = files(run)
 
-    def half(figure: object, path: Path) -> None:
+    def half(figure: object, path: Path, **options: object) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
