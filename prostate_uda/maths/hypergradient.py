@@ -27,9 +27,10 @@ Parameters = dict[str, Tensor]
 Logits = Sequence[Tensor]
 """One ``(B, C, H, W)`` tensor per level, shallow to deep."""
 
-SHARED_STEP, CENTRAL_STEP = 3e-6, 4e-6
-"""``‖εg‖ / ‖w‖`` of a one-sided and of a central difference, in float32. Small, because the kinks of ReLU and max
-pooling spoil a longer step before curvature does; round-off spoils one below 1e-6."""
+CHANGE, FARTHEST = 1e-4, 3e-6
+"""How far a one-sided difference goes in float32: the meta loss would change by ``ε‖g‖² = CHANGE``, in nats, which is
+less far for a steep, deep network; and ``‖εg‖ / ‖w‖`` is FARTHEST at most. A central one goes ten times as far. Errors:
+docs/decisions/0010."""
 
 
 @dataclass(frozen=True)
@@ -164,19 +165,21 @@ def finite_difference(
 ) -> Logits:
     """``J_w z · g`` from one more forward pass beside the shared one, or from two of its own.
 
-    The step is relative, ``‖εg‖ = η max(‖w‖, 1)``: a small slope does not drown in round-off, nor a steep one in kinks.
+    The step follows the slope (:data:`CHANGE`): a small one does not drown in round-off, nor a steep one in curvature.
 
     Args:
-        logits_at: z by level, of the parameters; runs without a graph.
+        logits_at: z by level, of the parameters; runs without a graph. Has to be smooth: a pass that may cross a kink
+            of ReLU or max pooling is off by far more than its curvature (see :mod:`prostate_uda.networks.gates`).
         parameters: w by name.
-        direction: g by name.
+        direction: g by name, the gradient of the meta loss.
         shared: z at w; without it the difference is central, twice the price and of second order. Logits that were
             computed in half precision are of no use here: their round-off is larger than the difference.
     """
     at = {name: parameters[name].detach() for name in direction}
     length, slope = (get_total_norm(list(values.values())) for values in (at, direction))
-    relative = CENTRAL_STEP if shared is None else SHARED_STEP
-    step = relative * length.clamp_min(1) / slope.clamp_min(torch.finfo(slope.dtype).tiny)
+    tiny = torch.finfo(slope.dtype).tiny
+    moved = torch.minimum(CHANGE / slope.clamp_min(tiny), FARTHEST * length.clamp_min(1))
+    step = (10 if shared is None else 1) * moved / slope.clamp_min(tiny)
     step = torch.where(slope > 0, step, torch.ones_like(step))
     with torch.no_grad():
         ahead = logits_at({name: value + step * direction[name] for name, value in at.items()})

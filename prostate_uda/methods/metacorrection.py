@@ -12,7 +12,7 @@ hold; ``docs/methods/metacorrection.md`` lists each difference and the test that
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal, cast, get_args
 
@@ -37,6 +37,7 @@ from prostate_uda.methods.base import (
     summed,
     total,
 )
+from prostate_uda.networks.gates import Gates
 from prostate_uda.networks.splits import SCOPES, Passes, Scope, run_shared, split
 
 NTM_BETAS = (0.9, 0.99)
@@ -223,7 +224,9 @@ class MetaCorrection(Method):
                 self.level_weights[level] * hypergradient.transition_slope(z, dz, T, target_label, count)
             ),
             total=total,
-            target_slopes=partial(hypergradient.slopes, retain_graph=True) if into is None else partial(backward, into),
+            target_slopes=(
+                partial(hypergradient.slopes, retain_graph=True) if into is None else partial(backward, into, passes)
+            ),
         )
         return hypergradient.closed_form(problem, passes.levels.logits, parameters, transitions, self.virtual_rate)
 
@@ -238,14 +241,17 @@ class MetaCorrection(Method):
             with torch.no_grad():
                 still = {name: torch.zeros_like(value) for name, value in parameters.items() if name not in direction}
                 return logits_at({**direction, **still})
-        kind, shared = target[0].device.type, passes.levels.logits
+        kind = target[0].device.type
         half = torch.is_autocast_enabled(kind)
         if half:  # tangents are float32, and a difference of half-precision logits is their round-off
             target = tuple(losses.widened(one) for one in target)
         with torch.autocast(kind, enabled=False):
             if self.derivative == "forward-mode":
                 return hypergradient.forward_mode(logits_at, parameters, direction)
-            return hypergradient.finite_difference(logits_at, parameters, direction, None if half else shared)
+            smooth, shared = (replace(passes, gates=Gates()), None) if half else (passes, passes.levels.logits)
+            return hypergradient.finite_difference(
+                lambda weights: smooth.along(weights, target).logits, parameters, direction, shared
+            )
 
     def first_transitions(self, state: State) -> Tensor:
         """``(L, C, C)`` NTMs that a step starts from: what was learned so far, or the same start every time."""
@@ -267,10 +273,11 @@ class MetaCorrection(Method):
         return current.copy_(logits.detach().softmax(dim=-1))
 
 
-def backward(optimizer: torch.optim.Optimizer, loss: Tensor, moving: Parameters) -> Parameters:
+def backward(optimizer: torch.optim.Optimizer, passes: Passes, loss: Tensor, moving: Parameters) -> Parameters:
     """Leave the gradient of the loss in every parameter, and tell those of the ones that move, by name."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+    passes.gates.compact()
     found = {name: torch.zeros_like(v) if v.grad is None else v.grad for name, v in moving.items()}
     # summed over processes twice otherwise: here for the virtual step, and with the source's for the actual one
     return found if idist.get_world_size() == 1 else {name: value.clone() for name, value in found.items()}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths.hypergradient import Parameters
 from prostate_uda.networks.deeplab import DeepLab
+from prostate_uda.networks.gates import Gates
 from prostate_uda.networks.levels import Levels, unmoved
 
 Scope = Literal["all", "last-stage", "heads"]
@@ -66,6 +67,7 @@ class Passes:
         source: Of the source images, what the upper part takes.
         target: Of the target images, likewise.
         levels: The target's logits; their graph serves the virtual and the actual step.
+        gates: What ReLUs and poolings chose on the way to them.
     """
 
     parts: Split
@@ -73,6 +75,7 @@ class Passes:
     source: tuple[Tensor, ...]
     target: tuple[Tensor, ...]
     levels: Levels
+    gates: Gates
 
     @property
     def parameters(self) -> Parameters:
@@ -82,6 +85,11 @@ class Passes:
     def above(self, carried: tuple[Tensor, ...], parameters: Parameters | None = None) -> Levels:
         """The upper part, batch-norm statistics kept."""
         return cast("Levels", unmoved(self.parts.above, carried, self.size, parameters=parameters))
+
+    def along(self, parameters: Parameters, target: tuple[Tensor, ...] | None = None) -> Levels:
+        """The target's logits with other parameters, on the side of all kinks where ``levels`` is."""
+        with self.gates.same():
+            return self.above(self.target if target is None else target, parameters)
 
 
 def run_shared(network: nn.Module, scope: Scope, source: Tensor, target: Tensor, *, moved: bool = True) -> Passes:
@@ -100,8 +108,10 @@ def run_shared(network: nn.Module, scope: Scope, source: Tensor, target: Tensor,
     parts = split(network, scope)
     size = (target.shape[-2], target.shape[-1])
     carried = parts.below(target) if moved else unmoved(parts.below, target)
-    levels = parts.above(carried, size) if moved else unmoved(parts.above, carried, size)
-    return Passes(parts, size, unmoved(parts.below, source), carried, levels)
+    gates = Gates()
+    with gates.recording():
+        levels = parts.above(carried, size) if moved else unmoved(parts.above, carried, size)
+    return Passes(parts, size, unmoved(parts.below, source), carried, levels, gates)
 
 
 class _Nothing(nn.Module):

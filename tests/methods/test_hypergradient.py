@@ -45,14 +45,6 @@ def network(*, frozen_bn: bool = False) -> DeepLab:
     return net
 
 
-def off_the_kinks() -> DeepLab:
-    """With biases before every ReLU: where nothing comes, zero sits on its kink, and a difference sees one side."""
-    net = network()
-    for norm in (module for module in net.modules() if isinstance(module, nn.BatchNorm2d)):
-        nn.init.normal_(norm.bias, 0.0, 0.1, generator=rng(2))
-    return net
-
-
 def batch(seed: int, ignored: float = 0.2) -> Batch:
     image = torch.randn(2, 1, 32, 32, generator=rng(seed), dtype=torch.float64)
     label = torch.randint(3, (2, 32, 32), generator=rng(seed + 1))
@@ -169,7 +161,7 @@ def test_every_entry_of_both_levels_against_central_differences() -> None:
 @pytest.mark.parametrize("scope", ["all", "last-stage", "heads"])
 @pytest.mark.parametrize("training", [True, False])
 def test_every_way_agrees_with_double_backward(scope: Scope, training: bool) -> None:
-    net = off_the_kinks().train(training)
+    net = network().train(training)  # unbiased: dead pixels sit on their ReLU's kink, and a difference stays there
     found = {
         derivative: hypergradient(
             net, matrices(), batch(10), batch(20), replace(METHOD, virtual_scope=scope, derivative=derivative)
@@ -177,7 +169,7 @@ def test_every_way_agrees_with_double_backward(scope: Scope, training: bool) -> 
         for derivative in get_args(Derivative)
     }
     reference = found["double-backward"]
-    for derivative, tolerance in (("forward-mode", 1e-12), ("finite-difference", 5e-3)):
+    for derivative, tolerance in (("forward-mode", 1e-12), ("finite-difference", 2e-3)):
         for slope, exact in zip(found[derivative].gradients, reference.gradients, strict=True):
             assert float((slope - exact).norm()) <= tolerance * float(exact.norm()), derivative
         torch.testing.assert_close(found[derivative].meta_loss, reference.meta_loss)
