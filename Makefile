@@ -37,7 +37,8 @@ check: lint types test
 bench: $(STAMP)
 	$(BIN)/python benchmarks/phantom_adapt.py
 
-docs: $(STAMP)  # the scripts that the documentation shows still run
+docs: $(STAMP)  # the table of methods is made anew; the scripts that the documentation shows still run
+	$(BIN)/python -m prostate_uda.recipes.method_pages
 	$(BIN)/python -m pytest tests/docs
 
 clean:

@@ -51,6 +51,7 @@ from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
 NTMS: dict[str, tuple[tuple[float, ...], ...]] = {
     "gland lost": ((0.97, 0.03, 0.0), (0.35, 0.55, 0.10), (0.05, 0.35, 0.60)),  # DESIGN.md's
     "zones confused": ((0.98, 0.01, 0.01), (0.05, 0.65, 0.30), (0.05, 0.30, 0.65)),
+    "zones exchanged": ((0.98, 0.01, 0.01), (0.05, 0.50, 0.45), (0.05, 0.40, 0.55)),
     "gland overgrown": ((0.85, 0.10, 0.05), (0.10, 0.85, 0.05), (0.05, 0.45, 0.50)),
 }
 """``T[j][k] = p(noisy = k | true = j)`` of background, PZ, TZ."""

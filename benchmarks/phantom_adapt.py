@@ -70,7 +70,8 @@ def protocol(common: dict[str, Any], seeds: list[int], methods: list[str], runs:
             results = one(settings, folder)
             if first is None or not (first / "checkpoints" / "predictor.pt").exists():
                 first = folder
-            rows.setdefault(method, []).append(results["adapted"])
+            if name != "source-only":  # its row is there whether or not it is asked for
+                rows.setdefault(method, []).append(results["adapted"])
             if method == methods[0]:
                 rows.setdefault("source-only", []).append(results["source_only"])
                 rows.setdefault("source-only, on the source", []).append(results["source_only_on_source"])

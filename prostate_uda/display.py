@@ -24,6 +24,7 @@ from rich.text import Text
 
 from prostate_uda.data.findings import Finding
 from prostate_uda.engines.observers import Unit
+from prostate_uda.recipes.comparison.texts import BRIEF, sheet
 
 ZONES = ("PZ", "TZ", "WP", "WP_pooled")
 
@@ -147,6 +148,22 @@ def scores_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
         told = ["-" if value is None or value != value else f"{value:.1f}" for value in more]
         table.add_row(name, *_cells(scores), *told)
     return table
+
+
+def comparison_table(table: Mapping[str, Any]) -> Table:
+    """A comparison's main columns; the files have all of them."""
+    made = sheet(table, BRIEF)
+    shown = Table(title=made.title, title_justify="left", caption="\n".join(made.notes), caption_justify="left")
+    shown.add_column("", overflow="fold")
+    for title in made.columns:
+        shown.add_column(title, justify="right")
+    for block in made.blocks:
+        shown.add_section()
+        shown.add_row(Text(block.title, style="italic"))
+        for line in block.lines:
+            cells = (Text(cell.text, style="bold" if cell.best else "") for cell in line.cells)
+            shown.add_row(Text(line.name), *cells)
+    return shown
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:

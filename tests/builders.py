@@ -3,6 +3,7 @@
 import torch
 
 from prostate_uda.networks import DeepLab
+from prostate_uda.networks.teacher import Teacher
 
 
 def tiny_deeplab(seed: int = 0, **changes: object) -> DeepLab:
@@ -16,3 +17,8 @@ def tiny_deeplab(seed: int = 0, **changes: object) -> DeepLab:
         "generator": torch.Generator().manual_seed(seed),
     }
     return DeepLab(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def tiny_teacher(seed: int = 0, **changes: object) -> Teacher:
+    """A tiny network that has made pseudo-labels by unlike thresholds."""
+    return Teacher(tiny_deeplab(seed, **changes), torch.tensor([0.9, 0.4, 0.6]))

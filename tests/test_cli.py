@@ -42,6 +42,13 @@ def test_info_json_lists_every_registry() -> None:
     assert {"version", "device"} <= content.keys()
 
 
+def test_the_rank_of_another_program_silences_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert "self-training" in run("info").stdout
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "does not exist" in complaint(run("infer", "no.nii.gz", "--bundle", "b", "--out", str(tmp_path / "x")))
+
+
 def test_an_unknown_domain_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     line = complaint(run("adapt", "--source", "nowhere", "--out", str(out)))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prostate_uda.cli.apps import app, console, say
+from prostate_uda.cli.apps import app, console, one_voice, say
 from prostate_uda.errors import SettingsError
 
 DATA, TRAINING, ADAPTATION, PHANTOMS = "Data", "Network and source training", "Adaptation", "Phantoms"
@@ -88,7 +88,11 @@ def adapt(
         float, typer.Option(help="The heads' rate over the backbone's.", rich_help_panel=TRAINING)
     ] = 1.0,
     pseudo_threshold: Annotated[
-        float, typer.Option(help="Ignore less confident pseudo-labels.", rich_help_panel=ADAPTATION)
+        float,
+        typer.Option(
+            help="Ignore less confident pseudo-labels; only with a method that would keep all.",
+            rich_help_panel=ADAPTATION,
+        ),
     ] = 0.0,
     start_from: Annotated[
         Path | None, typer.Option(help="Run whose source network to use again.", rich_help_panel=ADAPTATION)
@@ -120,8 +124,9 @@ def adapt(
     from prostate_uda.recipes import AdaptSettings
     from prostate_uda.recipes import adapt as recipe
 
-    settings = AdaptSettings(**given, options=read_options(option or []), spacing_mm=spacing)
-    record = recipe(settings, out, resume=resume, progress=RichProgress(console))
+    with one_voice():
+        settings = AdaptSettings(**given, options=read_options(option or []), spacing_mm=spacing)
+        record = recipe(settings, out, resume=resume, progress=RichProgress(console))
     console.print(run_table(record))
     say(f"{out}: run.json, cases.csv, predictions/, pictures/, bundle/")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from prostate_uda.data.preprocessing import to_native
 from prostate_uda.data.volumes import Volume, read_image
 from prostate_uda.engines.inference import SliceStackInferer
-from prostate_uda.metrics import hd95, summarize, volume_ml, zone_dice
+from prostate_uda.metrics import assd, hd95, summarize, volume_ml, zone_dice
 
 SCORES = ("PZ", "TZ", "WP", "WP_pooled")
 
@@ -58,7 +58,9 @@ class Segmenter:
 
 
 def judge(predicted: NDArray[np.uint8], truth: NDArray[np.uint8] | None, spacing_mm: Sequence[float]) -> dict[str, Any]:
-    """One case's row: Dice by zone, HD95 of the whole prostate in mm, volumes in mL; Dice is absent without truth.
+    """One case's row: Dice by zone, surface distances of the whole prostate in mm, volumes in mL.
+
+    Without a truth there are volumes alone.
 
     Args:
         predicted: ``(X, Y, Z)`` labels.
@@ -68,12 +70,13 @@ def judge(predicted: NDArray[np.uint8], truth: NDArray[np.uint8] | None, spacing
     labels = torch.from_numpy(np.ascontiguousarray(predicted))
     volumes = {f"{zone}_mL": volume_ml(mask, spacing_mm) for zone, mask in _zones(labels).items()}
     if truth is None:
-        return {**dict.fromkeys(SCORES, ""), "WP_hd95_mm": "", **volumes, "WP_true_mL": ""}
+        return {**dict.fromkeys(SCORES, ""), "WP_hd95_mm": "", "WP_assd_mm": "", **volumes, "WP_true_mL": ""}
     true = torch.from_numpy(np.ascontiguousarray(truth))
-    whole = _zones(true)["WP"]
+    whole, found = _zones(true)["WP"], _zones(labels)["WP"]
     return {
         **zone_dice(labels, true),
-        "WP_hd95_mm": float(hd95(_zones(labels)["WP"], whole, spacing_mm)),
+        "WP_hd95_mm": float(hd95(found, whole, spacing_mm)),
+        "WP_assd_mm": float(assd(found, whole, spacing_mm)),
         **volumes,
         "WP_true_mL": volume_ml(whole, spacing_mm),
     }

@@ -4,15 +4,44 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from prostate_uda.data.domains.base import Case
 from prostate_uda.data.volumes import read_image, write_label
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.observers import Progress
-from prostate_uda.maths.selection import confident_labels
+from prostate_uda.maths.selection import Selection, count_confidences
+
+
+def count_cases(teacher: Segmenter, cases: Sequence[Case], progress: Progress, title: str) -> Tensor:
+    """How often the teacher predicts each class with which confidence, over all voxels of the cases.
+
+    Args:
+        teacher: Does not move while the round lasts.
+        cases: At least one.
+        progress: Is told.
+        title: Of the bar.
+
+    Returns:
+        ``(C, BINS)`` int64; see :func:`~prostate_uda.maths.selection.count_confidences`.
+    """
+    with progress.task(title, len(cases)) as task:
+        counts = []
+        for case in cases:
+            counts.append(count_confidences(teacher.probabilities(case.image)))
+            task.advance()
+    return torch.stack(counts).sum(dim=0)
 
 
 def label_cases(
-    teacher: Segmenter, cases: Sequence[Case], folder: Path, threshold: float, progress: Progress, title: str
+    teacher: Segmenter,
+    cases: Sequence[Case],
+    folder: Path,
+    selection: Selection,
+    thresholds: Tensor,
+    progress: Progress,
+    title: str,
 ) -> tuple[Case, ...]:
     """The cases with the teacher's labels in place of none, on their native grids.
 
@@ -22,8 +51,9 @@ def label_cases(
     Args:
         teacher: Does not move while the round lasts.
         cases: Unlabelled.
-        folder: Gets one NIfTI per case, 255 where the teacher is not confident.
-        threshold: Least confidence that counts.
+        folder: Gets one NIfTI per case, 255 where the rule keeps no label.
+        selection: The rule.
+        thresholds: ``(C,)``, the rule's for the whole target.
         progress: Is told.
         title: Of the bar.
     """
@@ -33,7 +63,7 @@ def label_cases(
         for case in cases:
             path = folder / f"{case.id}.nii.gz"
             if not path.exists():
-                label = confident_labels(teacher.probabilities(case.image), threshold)
+                label = selection.labels(teacher.probabilities(case.image), thresholds)
                 write_label(path, label.numpy(), read_image(case.image, teacher.channel))
             labelled.append(replace(case, label=path))
             task.advance()

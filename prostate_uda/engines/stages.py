@@ -20,6 +20,7 @@ from prostate_uda.engines.observers import Progress, Task
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair
 from prostate_uda.errors import CheckpointError
 from prostate_uda.methods.base import Method, Optimization, State
+from prostate_uda.networks.teacher import Teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,13 @@ def _pinned(batch: Batch) -> Batch:
 
 
 def train(
-    stage: Stage, network: nn.Module, pairs: Pairs, place: Workplace, *, domain_predictor: nn.Module | None = None
+    stage: Stage,
+    network: nn.Module,
+    pairs: Pairs,
+    place: Workplace,
+    *,
+    domain_predictor: nn.Module | None = None,
+    teacher: Teacher | None = None,
 ) -> State:
     """Run a stage to its end; the state it ends with is on disk before this returns.
 
@@ -107,8 +114,11 @@ def train(
         pairs: Its batches.
         place: Where.
         domain_predictor: For methods that need one.
+        teacher: What made the pseudo-labels, for methods that need it.
     """
-    state = stage.method.prepare(network, stage.optimization, seed=stage.seed, domain_predictor=domain_predictor)
+    state = stage.method.prepare(
+        network, stage.optimization, seed=stage.seed, domain_predictor=domain_predictor, teacher=teacher
+    )
     path, total = place.checkpoint(stage.name), stage.optimization.total_steps
     if path.exists():
         state.load_state_dict(_saved(path, stage, place.device))

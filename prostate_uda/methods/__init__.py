@@ -6,17 +6,32 @@ from functools import partial
 from prostate_uda.errors import UnknownNameError
 from prostate_uda.methods.adaptsegnet import AdaptSegNet
 from prostate_uda.methods.base import Losses, Method, Optimization, State
+from prostate_uda.methods.class_balanced import ClassBalanced, LabelRegularized
+from prostate_uda.methods.entropy import EntropyMinimization
+from prostate_uda.methods.maxsquare import MaxSquare
 from prostate_uda.methods.metacorrection import MetaCorrection
 from prostate_uda.methods.options import check_options
 from prostate_uda.methods.self_training import SelfTraining
 from prostate_uda.methods.source_only import SourceOnly
+from prostate_uda.methods.uncertainty import Uncertainty
 
 METHODS: dict[str, Callable[..., Method]] = {
     "source-only": SourceOnly,
     "self-training": SelfTraining,
+    "threshold": partial(SelfTraining, confidence=0.9),
+    "cbst": ClassBalanced,
+    "mrkld": partial(ClassBalanced, kld_weight=0.1),
+    "mrent": partial(ClassBalanced, entropy_weight=0.1),
+    "lrent": LabelRegularized,
+    "entropy": EntropyMinimization,
+    "maxsquare": MaxSquare,
+    "uncertainty": Uncertainty,
     "adaptsegnet": AdaptSegNet,
     "dmlc": partial(MetaCorrection, level_weights=(0.0, 1.0)),
     "metacorrection": partial(MetaCorrection, level_weights=(0.1, 1.0)),
+    "recommended": partial(
+        MetaCorrection, ntm_mode="learned", portion=0.5, anchor=0.2, learned_rate=0.05, virtual_rate=1e-2
+    ),
 }
 
 
@@ -37,12 +52,17 @@ def build_method(name: str, **settings: object) -> Method:
 __all__ = [
     "METHODS",
     "AdaptSegNet",
+    "ClassBalanced",
+    "EntropyMinimization",
+    "LabelRegularized",
     "Losses",
+    "MaxSquare",
     "MetaCorrection",
     "Method",
     "Optimization",
     "SelfTraining",
     "SourceOnly",
     "State",
+    "Uncertainty",
     "build_method",
 ]

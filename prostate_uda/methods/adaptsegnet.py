@@ -27,6 +27,7 @@ from prostate_uda.methods.base import (
     total,
 )
 from prostate_uda.networks.discriminators import Discriminator
+from prostate_uda.networks.teacher import Teacher
 
 SOURCE, TARGET = 0.0, 1.0
 
@@ -82,6 +83,7 @@ class AdaptSegNet(Method):
         *,
         seed: int = 0,
         domain_predictor: nn.Module | None = None,  # noqa: ARG002  the contract of every method
+        teacher: Teacher | None = None,  # noqa: ARG002  the contract of every method
     ) -> State:
         """The network and a fresh discriminator, each with its optimizer."""
         device = next(network.parameters()).device

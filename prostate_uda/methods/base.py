@@ -1,10 +1,10 @@
 """Floor 3: what a method is. Settings in a final frozen dataclass, and two verbs: ``prepare`` and ``step``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
 import ignite.distributed as idist
 import torch
@@ -14,8 +14,10 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.errors import CheckpointError, SettingsError
 from prostate_uda.maths import losses
 from prostate_uda.maths.schedules import poly
+from prostate_uda.maths.selection import Selection
 from prostate_uda.networks.deeplab import DeepLab
 from prostate_uda.networks.levels import Levels, unmoved
+from prostate_uda.networks.teacher import Teacher
 
 Losses = dict[str, Tensor]
 """Named, detached scalars: what one step reports."""
@@ -87,7 +89,7 @@ class State:
         optimizers: By name; ``"network"`` always.
         modules: Further networks that train (discriminators), by name.
         tensors: Further tensors that change (noise transition matrices), by name.
-        frozen: Networks that only look (the domain predictor); not part of a checkpoint.
+        frozen: Networks that only look (domain predictor, teacher); not part of a checkpoint.
         optimization: The schedule of the learning rates; ``None`` leaves them to someone else (a MONAI handler).
         step: Steps done.
     """
@@ -164,11 +166,27 @@ def check_level_weights(weights: tuple[float, ...]) -> None:
         raise SettingsError(f"level_weights {weights}; allowed are weights ≥ 0, at least one of them > 0")
 
 
+def check_choices(settings: object) -> None:
+    """Check every field of a dataclass whose type is a ``Literal``.
+
+    Raises:
+        SettingsError: a value is none of those named.
+    """
+    for name, hint in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise SettingsError(f"{name} {value!r}; choose one of: {', '.join(get_args(hint))}")
+
+
 class Method(ABC):
     """A way to adapt: subclasses are final frozen dataclasses that hold settings and nothing else."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it wants beside the network: ``"pseudo_labels"``, ``"domain_predictor"``."""
+    """What it wants beside the network: ``"pseudo_labels"``, ``"domain_predictor"``, ``"teacher"``."""
+
+    def selection(self, round_number: int) -> Selection:  # noqa: ARG002  for methods whose rule changes
+        """Which pixels the round's pseudo-labels keep, rounds counted from 1; by default all of them."""
+        return Selection()
 
     def prepare(
         self,
@@ -177,6 +195,7 @@ class Method(ABC):
         *,
         seed: int = 0,  # noqa: ARG002  for methods that bring networks of their own
         domain_predictor: nn.Module | None = None,  # noqa: ARG002  for methods that need one
+        teacher: Teacher | None = None,  # noqa: ARG002  for methods that need one
     ) -> State:
         """The state before the first step: here one optimizer over the network, which is all that some methods need.
 
@@ -185,6 +204,7 @@ class Method(ABC):
             optimization: How its parameters move.
             seed: Of the initial weights of networks that the method brings itself.
             domain_predictor: ``(B, k, H, W)`` images to ``(B, H, W)`` p(target), for methods that need one.
+            teacher: What made the round's pseudo-labels, for methods that need one.
         """
         return State(network, {"network": optimization.for_network(network)}, optimization=optimization)
 
@@ -203,8 +223,19 @@ def forward_unmoved(network: nn.Module, image: Tensor) -> Levels:
     return cast("Levels", unmoved(network, image))
 
 
-def segmentation_loss(levels: Levels, label: Tensor, weights: tuple[float, ...]) -> Tensor:
+def segmentation_loss(
+    levels: Levels,
+    label: Tensor,
+    weights: tuple[float, ...],
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] = losses.cross_entropy,
+) -> Tensor:
     """``Σ_l α_l CE(p_l, y)``, this process's share of it; heads of weight zero are not computed with.
+
+    Args:
+        levels: Of the network.
+        label: ``(B, H, W)`` int64, IGNORE where there is none.
+        weights: α, shallow to deep.
+        loss: In place of cross-entropy, of one level's logits, the label and the count of labelled pixels.
 
     Raises:
         ShapeError: there is not one weight per head.
@@ -213,7 +244,7 @@ def segmentation_loss(levels: Levels, label: Tensor, weights: tuple[float, ...])
     count = labelled(label)
     return losses.weighted_sum(
         [
-            losses.cross_entropy(logits, label, count) if weight else logits.new_zeros(())
+            loss(logits, label, count) if weight else logits.new_zeros(())
             for logits, weight in zip(levels.logits, weights, strict=True)
         ],
         weights,

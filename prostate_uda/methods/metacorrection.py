@@ -14,7 +14,7 @@ hold; ``docs/methods/metacorrection.md`` lists each difference and the test that
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal, cast, get_args
+from typing import ClassVar, Literal, cast
 
 import ignite.distributed as idist
 import torch
@@ -24,12 +24,13 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths import hypergradient, losses, noise
 from prostate_uda.maths.hypergradient import Bilevel, Hypergradient, Logits, Parameters
-from prostate_uda.maths.selection import target_like
+from prostate_uda.maths.selection import BalancedSelection, Selection, target_like
 from prostate_uda.methods.base import (
     Losses,
     Method,
     Optimization,
     State,
+    check_choices,
     check_level_weights,
     descend,
     labelled,
@@ -38,7 +39,8 @@ from prostate_uda.methods.base import (
     total,
 )
 from prostate_uda.networks.gates import Gates
-from prostate_uda.networks.splits import SCOPES, Passes, Scope, run_shared, split
+from prostate_uda.networks.splits import Passes, Scope, run_shared, split
+from prostate_uda.networks.teacher import Teacher
 
 NTM_BETAS = (0.9, 0.99)
 """Adam's, for learned NTMs: G shrinks by orders of magnitude while the network learns, and the usual 0.999 would
@@ -65,6 +67,9 @@ class MetaCorrection(Method):
         virtual_rate: γ_v.
         ntm_rate: γ_m of ``per-step``: how far the steepest entry moves.
         learned_rate: Adam's rate for V in ``learned``.
+        anchor: How strongly ``learned`` draws V back to its start: V stays within about ``1 / anchor`` of it, because
+            Adam's steps are of its rate at most and the way back is ``anchor`` times as long. 0 lets it go.
+        portion: Pseudo-labels are CBST's, class-balanced with this portion; 0 keeps every pixel's, as the paper does.
         meta_threshold: τ; a source pixel is meta data where the domain predictor gives it p(target) ≥ τ.
         meta_minimum: Share of the labelled source pixels that is meta data at least.
     """
@@ -79,19 +84,14 @@ class MetaCorrection(Method):
     virtual_rate: float = 1e-3
     ntm_rate: float = 0.11
     learned_rate: float = 0.02
+    anchor: float = 0.0
+    portion: float = 0.0
     meta_threshold: float = 0.5
     meta_minimum: float = 0.1
 
     def __post_init__(self) -> None:
         check_level_weights(self.level_weights)
-        for name, allowed in (
-            ("ntm_mode", ("per-step", "learned")),
-            ("virtual_scope", SCOPES),
-            ("derivative", get_args(Derivative)),
-            ("ntm_moves", ("before", "after")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise SettingsError(f"{name} {getattr(self, name)!r}; choose one of: {', '.join(allowed)}")
+        check_choices(self)
         if self.ntm_moves == "after" and (self.ntm_mode, self.derivative == "double-backward") != ("learned", False):
             raise SettingsError(
                 "ntm_moves 'after' needs an NTM that outlasts the step, in closed form: choose ntm_mode 'learned' and "
@@ -104,10 +104,15 @@ class MetaCorrection(Method):
                 f"virtual_rate {self.virtual_rate}, ntm_rate {self.ntm_rate}, learned_rate {self.learned_rate}; "
                 "allowed are positive rates (ntm_rate 0 keeps the start matrix)"
             )
-        if not (0 <= self.meta_threshold <= 1 and 0 <= self.meta_minimum <= 1):
-            raise SettingsError(
-                f"meta_threshold {self.meta_threshold}, meta_minimum {self.meta_minimum}; allowed is 0 to 1 for both"
-            )
+        for name in ("meta_threshold", "meta_minimum", "portion"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"{name} {getattr(self, name)}; allowed is 0 to 1")
+        if not 0 <= self.anchor * self.learned_rate <= 1 or (self.anchor and self.ntm_mode != "learned"):
+            raise SettingsError(f"anchor {self.anchor}; allowed is 0 to 1 / learned_rate, above 0 with 'learned' alone")
+
+    def selection(self, round_number: int) -> Selection:  # noqa: ARG002  the same in every round
+        """All pseudo-labels, or the class-balanced portion."""
+        return BalancedSelection(portion=self.portion) if self.portion else Selection()
 
     def prepare(
         self,
@@ -116,6 +121,7 @@ class MetaCorrection(Method):
         *,
         seed: int = 0,  # noqa: ARG002  the contract of every method
         domain_predictor: nn.Module | None = None,
+        teacher: Teacher | None = None,  # noqa: ARG002  the contract of every method
     ) -> State:
         """The NTMs at their start, one ``(C, C)`` per level, stacked ``(L, C, C)``.
 
@@ -167,7 +173,7 @@ class MetaCorrection(Method):
         predictor = state.frozen.get("domain_predictor")
         if predictor is None:
             return source.label
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(source.image.device.type, enabled=False):  # bfloat16 has two digits
             probability = predictor(source.image)
         whole, label = (cast("Tensor", idist.all_gather(value)) for value in (probability, source.label))
         chosen = target_like(whole, label, self.meta_threshold, self.meta_minimum)
@@ -267,6 +273,9 @@ class MetaCorrection(Method):
             pairs = zip(self.first_transitions(state), gradients, strict=True)
             return current.copy_(torch.stack([noise.descend(first, slope, self.ntm_rate) for first, slope in pairs]))
         logits = state.tensors["ntm_logits"]
+        if self.anchor:
+            first, rate = noise.start(current.shape[-1], self.epsilon), state.optimizers["ntm"].param_groups[0]["lr"]
+            logits.data.lerp_(first.log().to(logits), rate * self.anchor)
         state.optimizers["ntm"].zero_grad(set_to_none=True)
         logits.softmax(dim=-1).backward(torch.stack(list(gradients)))  # type: ignore[no-untyped-call]
         state.optimizers["ntm"].step()

@@ -1,6 +1,9 @@
 """Floor 5: the Python API. One file is one task, told from top to bottom; the CLI only parses and prints."""
 
 from prostate_uda.recipes.adapt import adapt
+from prostate_uda.recipes.cite import cite
+from prostate_uda.recipes.compare import CompareSettings, Variant, compare, every_method, pick_launcher
+from prostate_uda.recipes.comparison.ablations import ablation
 from prostate_uda.recipes.doctor import doctor
 from prostate_uda.recipes.evaluate import evaluate
 from prostate_uda.recipes.infer import infer
@@ -14,13 +17,20 @@ from prostate_uda.recipes.show import show
 
 __all__ = [
     "AdaptSettings",
+    "CompareSettings",
     "Place",
+    "Variant",
+    "ablation",
     "adapt",
+    "cite",
+    "compare",
     "describe",
     "doctor",
     "evaluate",
+    "every_method",
     "infer",
     "make_phantom",
+    "pick_launcher",
     "plot_ntm",
     "prepare_decathlon",
     "prepare_folder",

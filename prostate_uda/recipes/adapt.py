@@ -21,17 +21,25 @@ from prostate_uda.data.slices import BatchStream, SliceSet
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.engines.observers import Progress, Silent
-from prostate_uda.engines.rounds import label_cases
 from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
 from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
 from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, load_imagenet_weights
 from prostate_uda.networks.synced import synced
+from prostate_uda.networks.teacher import Teacher
 from prostate_uda.recipes.bundle_folder import network_config, write_bundle
 from prostate_uda.recipes.judging import judge_run
-from prostate_uda.recipes.processes import is_first, own_cases, own_name, own_share, processes, together
+from prostate_uda.recipes.labelling import label_target
+from prostate_uda.recipes.processes import is_first, own_name, own_share, processes, together
 from prostate_uda.recipes.record import FULL, Record, claimed, writing
 from prostate_uda.recipes.rehearsal import rehearse
-from prostate_uda.recipes.resuming import bring_over, check_out, check_same_data, earlier_run
+from prostate_uda.recipes.resuming import (
+    begin_anew,
+    bring_over,
+    check_out,
+    check_same_data,
+    check_shared,
+    earlier_run,
+)
 from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.recipes.world import World, open_world
 from prostate_uda.transforms import AUGMENTATIONS
@@ -103,6 +111,8 @@ def adapt(
 def _adapt(
     settings: AdaptSettings, out: Path, resume: bool, device: torch.device, progress: Progress
 ) -> dict[str, Any]:
+    if resume:
+        check_shared(out, "run.json")
     with together():
         own_share(settings.batch_size)
         check_out(out, resume)
@@ -134,9 +144,13 @@ def _adapt(
 def _run(bench: Bench, record: Record | None) -> dict[str, Any]:
     """All stages; the record is the first process's."""
     settings, place = bench.settings, bench.place
+    rounds = {f"round_{number}": settings.build_method() for number in range(1, 1 + settings.rounds)}
     with together():
-        if settings.start_from is not None and place.writes:
-            bring_over(settings.start_from, place)
+        if place.writes:
+            if settings.start_from is not None:
+                bring_over(settings.start_from, place)
+            begin_anew(place, {"source": SourceOnly(), "predictor": AdaptSegNet(), **rounds})
+    check_shared(place.folder / "checkpoints", "*.pt")
     with _timed(record, "source_training"):
         source_only = train_source(bench)
     with _timed(record, "domain_predictor"):
@@ -224,22 +238,18 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: nn.Modul
     """Pseudo-labels from the teacher, frozen, and a copy of it adapted with them."""
     settings, name = bench.settings, f"round_{number}"
     method = settings.build_method()
-    target = bench.world.target
+    target, frozen = bench.world.target, None
     if "pseudo_labels" in method.needs:
+        segmenter, cases = bench.segmenter(teacher), bench.world.target_split.train
+        labelled, thresholds = label_target(segmenter, cases, settings.selection(number), number, bench.place)
         with together():
-            labelled = label_cases(
-                bench.segmenter(teacher),
-                own_cases(bench.world.target_split.train, "target"),
-                bench.place.folder / "pseudo_labels" / name,
-                settings.pseudo_threshold,
-                bench.place.progress,
-                f"round {number}: pseudo-labels",
-            )
             target = bench.world.with_labels(labelled)
+        if "teacher" in method.needs:
+            frozen = Teacher(teacher, thresholds)
     network = copy.deepcopy(teacher)
     stage = bench.stage(name, f"round {number}: {settings.method}", method, settings.adapt_rate, settings.steps)
     pairs = Pairs(bench.stream(f"{name}-source", bench.world.source), bench.stream(f"{name}-target", target))
-    train(stage, network, pairs, bench.place, domain_predictor=predictor)
+    train(stage, network, pairs, bench.place, domain_predictor=predictor, teacher=frozen)
     return network
 
 

@@ -5,13 +5,13 @@ one alone checks, judges and writes. Without torchrun all this is one process th
 """
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
 import ignite.distributed as idist
 import torch
+import torch.distributed as dist
 
 from prostate_uda.data.domains import Case
 from prostate_uda.data.patients import patient
@@ -21,33 +21,59 @@ from prostate_uda.recipes.settings import pick_device
 PATIENCE = timedelta(days=7)
 """How long a process waits for the others: the first one prepares and judges alone. A dead one is noticed at once."""
 
-HEAD_START = 3.0
-"""Seconds that the first process has to tell a mistake: torchrun ends all processes as soon as one of them is gone."""
+HEAD_START = timedelta(seconds=3)
+"""How long a process that has nothing to tell stays: torchrun ends all processes as soon as one of them is gone."""
 
 
 class ElsewhereError(ProstateUDAError):
     """Another process cannot go on, for the reason that is told."""
 
 
+def launched() -> tuple[int, int]:
+    """Which of how many processes this is, as torchrun's environment has it; ``(0, 1)`` where there is but one."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    return (int(os.environ["RANK"]), count) if count > 1 else (0, 1)
+
+
+def first_to_tell() -> bool:
+    """Whether no other process of this launch has told yet why it cannot go on: the rest is what follows from it.
+
+    Asked of torchrun's store, which outlives every process; where nobody answers, True.
+    """
+    try:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=HEAD_START)
+        return bool(store.add(f"prostate-uda/told/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", 1) == 1)
+    except (dist.DistError, KeyError):
+        return True
+
+
 @contextmanager
 def processes(device: str) -> Iterator[torch.device]:
-    """Enter the group that torchrun's environment describes, and leave it however it ends.
+    """Enter the group that torchrun's environment describes, and leave it when all is done.
+
+    A process that fails leaves without farewell, which would wait for those that wait for it; torchrun ends them.
 
     Args:
         device: As in the settings; ``auto`` and ``cuda`` give each process a GPU of its own.
 
     Raises:
         SettingsError: a device that this machine does not have, or that the processes cannot share.
+        ElsewhereError: another process is gone.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if launched() == (0, 1):
         yield pick_device(device)
         return
     mine = _own_device(device, int(os.environ.get("LOCAL_RANK", "0")))
     idist.initialize("nccl" if mine.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield mine
-    finally:
-        idist.finalize()
+    except Exception as error:
+        if "by peer" not in str(error):  # what gloo says of a connection that is closed or reset
+            raise
+        msg = "another process has ended without a word, for want of memory perhaps; what started it says which"
+        raise ElsewhereError(msg) from error
+    idist.finalize()
 
 
 def _own_device(name: str, local_rank: int) -> torch.device:
@@ -105,13 +131,11 @@ def first_alone() -> Iterator[None]:
 
 def _agree(mistake: ProstateUDAError | None) -> None:
     reasons = [] if idist.get_world_size() == 1 else idist.all_gather(["" if mistake is None else str(mistake)])
-    if any(reason for (reason,) in reasons) and not is_first():
-        time.sleep(HEAD_START)
     if mistake is not None:
         raise mistake
-    for (reason,) in reasons:
+    for number, (reason,) in enumerate(reasons):
         if reason:
-            raise ElsewhereError(reason)
+            raise ElsewhereError(f"process {number}: {reason}")
 
 
 def own_share(batch_size: int) -> int:

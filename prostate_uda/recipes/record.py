@@ -31,12 +31,12 @@ PLACE = (
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write through a temporary name; ``NaN`` becomes ``null`` because JSON has none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _whole(path) as partial:
+    with whole(path) as partial:
         partial.write_text(json.dumps(_clean(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
     """A temporary name that becomes ``path`` when all is written, and is gone when it is not."""
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -152,15 +152,23 @@ class Record:
         return cls(path, content)
 
     @classmethod
-    def made_with(cls, path: Path, settings: Mapping[str, Any], free: Collection[str]) -> "Record":
+    def made_with(
+        cls, path: Path, settings: Mapping[str, Any], free: Collection[str], defaults: Mapping[str, Any]
+    ) -> "Record":
         """An earlier run, made with the same settings but for the free ones.
+
+        Args:
+            path: Of its record.
+            settings: Of now.
+            free: Names of settings that may differ.
+            defaults: What a setting was before it could be set: a record of an older version does not name it.
 
         Raises:
             CheckpointError: there is none.
             SettingsError: another setting differs.
         """
         record = cls.read(path)
-        before, now = record.content["settings"], _clean(settings)
+        before, now = {**_clean(defaults), **record.content["settings"]}, _clean(settings)
         changed = sorted(key for key in now if key not in free and before.get(key) != now[key])
         if changed:
             told = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed)
@@ -195,7 +203,7 @@ class Timer:
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Rows as CSV, through a temporary name; the columns are the first row's."""
     rows = list(rows)
-    with _whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["case", "stage"])
         writer.writeheader()
         writer.writerows(rows)

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from prostate_uda.data.batch import Batch
+from prostate_uda.data.labels import ZONE_VALUES
 from prostate_uda.engines.trainer import AdaptationTrainer
 from prostate_uda.errors import ProstateUDAError, SettingsError
 from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
+from prostate_uda.networks.teacher import Teacher
 from prostate_uda.recipes.settings import AdaptSettings
 
 
@@ -49,7 +51,9 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
 
 
 def _step_once(method: Method, network: nn.Module, settings: AdaptSettings, batch: Batch) -> None:
-    state = method.prepare(network, settings.optimization(settings.learning_rate, 1), seed=settings.seed)
+    teacher = Teacher(network, torch.ones(len(ZONE_VALUES))) if "teacher" in method.needs else None
+    optimization = settings.optimization(settings.learning_rate, 1)
+    state = method.prepare(network, optimization, seed=settings.seed, teacher=teacher)
     settings.execution.lay_out(state)
     trainer = AdaptationTrainer(
         device=next(network.parameters()).device,

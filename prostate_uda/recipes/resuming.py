@@ -1,13 +1,16 @@
 """Floor 5: going on with an earlier run, or starting from one: what has to be the same, and what is brought over."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import ignite.distributed as idist
 
+from prostate_uda.data.cache import content_hash
 from prostate_uda.engines import checkpoints
 from prostate_uda.engines.stages import Workplace
 from prostate_uda.errors import SettingsError
+from prostate_uda.methods import Method
 from prostate_uda.recipes.record import Record
 from prostate_uda.recipes.settings import FREE, OWN, AdaptSettings
 from prostate_uda.recipes.world import World
@@ -37,15 +40,38 @@ def earlier_run(settings: AdaptSettings, out: Path, resume: bool) -> Record | No
         CheckpointError: an earlier run is none.
         SettingsError: it was made with other settings, or is taken up by another number of processes.
     """
+    now, defaults = settings.record(), AdaptSettings().record()
     if settings.start_from is not None:
-        Record.made_with(settings.start_from / "run.json", settings.record(), OWN | FREE)
+        Record.made_with(settings.start_from / "run.json", now, OWN | FREE, defaults)
     if not resume:
         return None
-    earlier = Record.made_with(out / "run.json", settings.record(), FREE)
-    before, now = earlier.content.get("processes", 1), idist.get_world_size()
-    if before != now and earlier.content.get("status") != "done":  # other batches would follow
-        raise SettingsError(f"{earlier.path} was begun in {before} processes and this is {now}; start {before}")
+    earlier = Record.made_with(out / "run.json", now, FREE, defaults)
+    begun, count = earlier.content.get("processes", 1), idist.get_world_size()
+    if begun != count and earlier.content.get("status") != "done":  # other batches would follow
+        raise SettingsError(f"{earlier.path} was begun in {begun} processes and this is {count}; start {begun}")
     return earlier
+
+
+def check_shared(folder: Path, pattern: str) -> None:
+    """Refuse to go on where the processes find different files: each would train from another step.
+
+    Args:
+        folder: The same path in all processes; it may be missing.
+        pattern: Of the names in it that count.
+
+    Raises:
+        SettingsError: a process finds other files than the first one; all raise the same.
+    """
+    if idist.get_world_size() == 1:
+        return
+    found = idist.all_gather({path.name: content_hash(path) for path in folder.glob(pattern)})
+    for number, theirs in enumerate(found):
+        names = sorted(name for name in {*found[0], *theirs} if found[0].get(name) != theirs.get(name))
+        if names:
+            raise SettingsError(
+                f"processes 0 and {number} find different files at {folder / names[0]}, or one of them none; give an "
+                "--out in a folder that all processes share"
+            )
 
 
 def check_same_data(settings: AdaptSettings, world: World, before: Record | None) -> None:
@@ -80,3 +106,26 @@ def bring_over(earlier: Path, place: Workplace) -> None:
         theirs, ours = earlier / "checkpoints" / f"{stage}.pt", place.checkpoint(stage)
         if theirs.exists() and not ours.exists():
             checkpoints.save(ours, checkpoints.load(theirs))
+
+
+def begin_anew(place: Workplace, stages: Mapping[str, Method]) -> None:
+    """Lay aside what an older version of a stage's method wrote, and all that came of it: it cannot be gone on with.
+
+    The settings are the same (:func:`earlier_run`), so a checkpoint of another method is one of another version.
+
+    Args:
+        place: Of the run; is told.
+        stages: The run's, in order, with their methods.
+    """
+    names, paths = list(stages), {name: place.checkpoint(name) for name in stages}
+    written = {name: checkpoints.load(path).get("method") for name, path in paths.items() if path.exists()}
+    outdated = [name for name, method in written.items() if method != repr(stages[name])]
+    if not outdated:
+        return
+    place.progress.note(f"{outdated[0]} was begun by another version and begins anew; its checkpoint is kept as .older")
+    first = names.index(outdated[0])
+    for name in names[first:]:
+        if name in written:
+            paths[name].replace(paths[name].with_suffix(".older"))
+    for name in names[first + 1 :]:
+        shutil.rmtree(place.folder / "pseudo_labels" / name, ignore_errors=True)

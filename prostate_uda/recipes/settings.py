@@ -12,6 +12,7 @@ from prostate_uda.data.labels import parse_label_names
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.engines.execution import Execution
 from prostate_uda.errors import SettingsError, UnknownNameError
+from prostate_uda.maths.selection import Selection
 from prostate_uda.methods import METHODS, Method, Optimization, build_method
 from prostate_uda.networks import NETWORKS
 from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
@@ -61,7 +62,8 @@ class AdaptSettings:
         learning_rate: Of source training.
         adapt_rate: Of the rounds and the domain predictor.
         head_factor: The heads' rate over the backbone's.
-        pseudo_threshold: Pseudo-labels less confident than this are ignored.
+        pseudo_threshold: Pseudo-labels less confident than this are ignored; for methods that keep all of them, not
+            for those with a selection of their own (``threshold``, ``cbst``, ``mrkld``, ``mrent``, ``lrent``).
         start_from: Folder of an earlier run whose source network, and domain predictor where it has one, are used
             again; it must have been made with the same settings but for those in :data:`OWN`.
         seed: Of everything that is random.
@@ -131,7 +133,7 @@ class AdaptSettings:
             if names is not None:
                 parse_label_names(names)
         self._check_numbers()
-        _ = self.grid, self.build_method(), self.execution
+        _ = self.grid, self.selection(1), self.execution
         for rate, steps in ((self.learning_rate, self.source_steps), (self.adapt_rate, self.steps)):
             self.optimization(rate, steps)
 
@@ -155,6 +157,20 @@ class AdaptSettings:
             SettingsError: an option the method does not have, or a value it refuses.
         """
         return build_method(self.method, **self.options)
+
+    def selection(self, number: int) -> Selection:
+        """Which pixels a round's pseudo-labels keep: the method's own rule, or ``pseudo_threshold`` where it keeps all.
+
+        Raises:
+            SettingsError: there is a rule and a ``pseudo_threshold``; as :meth:`build_method`.
+        """
+        rule = self.build_method().selection(number)
+        if self.pseudo_threshold and rule != Selection():
+            raise SettingsError(
+                f"pseudo_threshold {self.pseudo_threshold} beside {self.method}'s own rule, {rule}; leave it out, and "
+                "set the method's options"
+            )
+        return Selection(threshold=self.pseudo_threshold) if self.pseudo_threshold else rule
 
     def optimization(self, rate: float, steps: int) -> Optimization:
         """How parameters move in a stage of this length.

@@ -182,6 +182,20 @@ def _splits(settings: AdaptSettings) -> tuple[Split, Split, int]:
     return source, target, target_domain.channel
 
 
+def target_cases(settings: AdaptSettings) -> tuple[Split, frozenset[str], Mapping[str, str]]:
+    """The target's split, the ids of all its labelled cases, and what a data list says that label values mean.
+
+    Raises:
+        DataError: the target cannot be used.
+    """
+    domain, listed = _domain(settings.target, settings), _data_list(settings)
+    found = domain.located(settings.target_root, settings.target_labels, role="target")
+    labelled = frozenset(case.id for case in found.cases if case.label is not None)
+    concerned = listed is not None and listed.concerns("target", domain.name)
+    values = listed.part("target").labels if listed is not None and concerned else {}
+    return _split(domain, "target", settings, listed), labelled, values
+
+
 def open_world(settings: AdaptSettings, progress: Progress) -> World:
     """Find both domains' cases and read them; of several processes the first checks, and each reads its own patients.
 

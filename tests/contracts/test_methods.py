@@ -12,8 +12,10 @@ from prostate_uda.engines import checkpoints
 from prostate_uda.errors import CheckpointError, SettingsError, UnknownNameError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import METHODS, Method, Optimization, State, build_method
+from prostate_uda.methods.citations import BIBTEX, CITATIONS
 from prostate_uda.networks import Discriminator, DomainPredictor
 from tests.builders import tiny_deeplab as tiny
+from tests.builders import tiny_teacher
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in METHODS},
@@ -45,9 +47,12 @@ def begin(variant: str, seed: int = 0, algorithm: str = "adam") -> tuple[Method,
     name, settings = VARIANTS[variant]
     method = build_method(name, **settings)
     optimization = Optimization(algorithm=algorithm, total_steps=10)  # type: ignore[arg-type]
-    wants_predictor = "domain_predictor" in method.needs
     return method, method.prepare(
-        tiny(seed), optimization, seed=seed, domain_predictor=predictor() if wants_predictor else None
+        tiny(seed),
+        optimization,
+        seed=seed,
+        domain_predictor=predictor() if "domain_predictor" in method.needs else None,
+        teacher=tiny_teacher(5) if "teacher" in method.needs else None,
     )
 
 
@@ -123,7 +128,7 @@ def test_the_frozen_stay_frozen(variant: str) -> None:
     before = everything(state)["frozen"]
     advance(method, state, 2)
     assert_equal(everything(state)["frozen"], before)
-    assert bool(before) == ("domain_predictor" in method.needs)
+    assert set(before) == {"domain_predictor", "teacher"} & method.needs
 
 
 @every_method
@@ -160,7 +165,7 @@ def test_a_run_taken_up_again_ends_with_the_bits_of_one_that_was_not_interrupted
     advance(method, first_half, 1)  # what the process did before it died is forgotten
 
     _, second_half = begin(variant, seed=9)
-    if "domain_predictor" in method.needs:  # made anew by its own stage, not part of the state
+    if first_half.frozen:  # made anew by the stages before, not part of the state
         second_half.frozen = first_half.frozen
     second_half.load_state_dict(checkpoints.load(tmp_path / "half.pt")["state"])
     assert second_half.step == 2
@@ -199,8 +204,8 @@ def test_a_checkpoint_of_another_method_is_our_error(written: str, read: str, tm
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown method 'cbst'; choose one of: adaptsegnet, dmlc, .*"):
-        build_method("cbst")
+    with pytest.raises(UnknownNameError, match=r"unknown method 'cbts'; choose one of: adaptsegnet, cbst, dmlc, .*"):
+        build_method("cbts")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -211,6 +216,12 @@ def test_settings_replace_the_published_ones_and_nothing_can_be_changed_later(na
         method.level_weights = (1.0, 1.0)  # type: ignore[attr-defined]
     with pytest.raises(SettingsError, match="no_such_setting"):
         build_method(name, no_such_setting=1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_says_whom_to_cite(name: str) -> None:
+    assert CITATIONS[name]
+    assert set(CITATIONS[name]) <= set(BIBTEX)
 
 
 def test_dmlc_is_metacorrection_on_the_deepest_level_alone() -> None:

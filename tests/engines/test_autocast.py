@@ -12,8 +12,10 @@ from prostate_uda.engines.execution import autocast
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import METHODS, MetaCorrection, Method, Optimization, SelfTraining
+from prostate_uda.networks import Discriminator, DomainPredictor
 from prostate_uda.networks.splits import run_shared, split
 from tests.builders import tiny_deeplab as tiny
+from tests.builders import tiny_teacher
 
 SMALL = {"adaptsegnet": {"discriminator_channels": 4, "discriminator_stages": 2}}
 
@@ -29,7 +31,7 @@ def trainer(method: Method, **options: object) -> AdaptationTrainer:
         max_epochs=1,
         data_loader=[Pair(batch(0), batch(1)), Pair(batch(2), batch(3))],
         method=method,
-        adaptation=method.prepare(tiny(), Optimization()),
+        adaptation=method.prepare(tiny(), Optimization(), teacher=tiny_teacher(5)),
         decollate=False,
         **options,
     )
@@ -90,6 +92,17 @@ def test_a_weight_that_a_step_moves_is_the_one_its_next_pass_uses() -> None:
         with torch.no_grad():
             layer.weight.mul_(2)
         assert layer(image).item() == 2 * before
+
+
+def test_the_meta_pixels_are_those_of_single_precision() -> None:
+    """A probability in bfloat16 has two digits: many pixels would stand exactly on the threshold, on either side."""
+    torch.manual_seed(5)
+    predictor = DomainPredictor(tiny(), Discriminator(3, base_channels=4, layers=2))
+    method = MetaCorrection(meta_threshold=1.0, meta_minimum=0.3)
+    state = method.prepare(tiny(), Optimization(), domain_predictor=predictor)
+    exact = method.meta_label(state, batch(0))
+    with autocast(torch.device("cpu"), {}):
+        assert torch.equal(method.meta_label(state, batch(0)), exact)
 
 
 @pytest.mark.parametrize("derivative", ["finite-difference", "forward-mode"])

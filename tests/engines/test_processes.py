@@ -19,6 +19,7 @@ from prostate_uda.methods.base import unmoved
 from prostate_uda.networks import DeepLab, Discriminator, DomainPredictor
 from prostate_uda.networks.splits import run_shared
 from prostate_uda.networks.synced import synced
+from prostate_uda.networks.teacher import Teacher
 
 ROOT = Path(__file__).parents[2]
 STEPS = 2
@@ -78,7 +79,8 @@ def trained(variant: str, rank: int, count: int) -> dict[str, Tensor]:
     batch = partial(share, rank=rank, count=count, dtype=dtype)
     judge = predictor().to(dtype) if "domain_predictor" in method.needs else None
     optimization = Optimization(algorithm="sgd", learning_rate=1e-2)
-    state = method.prepare(network(0).to(dtype), optimization, seed=1, domain_predictor=judge)
+    teacher = Teacher(network(6), torch.tensor([0.9, 0.4, 0.6])) if "teacher" in method.needs else None
+    state = method.prepare(network(0).to(dtype), optimization, seed=1, domain_predictor=judge, teacher=teacher)
     if variant == DIFFERENCES:
         state.tensors["ntm"] = state.tensors["ntm"].to(dtype)
     found = {}

@@ -13,6 +13,7 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.maths.noise import descend, start
+from prostate_uda.maths.selection import BalancedSelection, Selection
 from prostate_uda.methods import MetaCorrection, Optimization, State
 from prostate_uda.methods.metacorrection import Derivative
 from prostate_uda.networks import DeepLab, Levels
@@ -49,7 +50,18 @@ def prepared(method: MetaCorrection, optimization: Optimization = SGD) -> State:
     return state
 
 
-@pytest.mark.parametrize("wrong", [{"epsilon": 0.0}, {"epsilon": 1.0}, {"epsilon": -0.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epsilon": 0.0},
+        {"epsilon": 1.0},
+        {"epsilon": -0.1},
+        {"portion": 1.5},
+        {"anchor": 0.5},
+        {"ntm_mode": "learned", "anchor": 51.0},
+        {"ntm_mode": "learned", "anchor": -1.0},
+    ],
+)
 def test_impossible_settings_are_our_error(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match="allowed"):
         MetaCorrection(**wrong)  # type: ignore[arg-type]
@@ -239,3 +251,25 @@ def test_a_known_noise_is_found(noise: Tensor) -> None:
     assert found < before / 2
     if noise is NOISE:
         assert found < float((torch.eye(3) - noise).abs().mean()) / 3
+
+
+def test_an_anchor_draws_the_ntm_back_to_its_start() -> None:
+    method = MetaCorrection(level_weights=(1.0,), ntm_mode="learned", virtual_scope="all", anchor=4.0, epsilon=0.1)
+    state = method.prepare(LinearSoftmax(), Optimization(learning_rate=0.05, power=0.0))
+    home = start(3, 0.1).log()
+    with torch.no_grad():
+        state.tensors["ntm_logits"].copy_(home + 1.0 * torch.eye(3))
+    method.move_transitions(state, [torch.zeros(3, 3)])
+    distance = state.tensors["ntm_logits"].detach()[0] - home
+    torch.testing.assert_close(distance, (1 - 0.02 * 4.0) * torch.eye(3))
+    steep = 1e3 * (torch.ones(3, 3) - torch.eye(3))
+    for _ in range(400):
+        method.move_transitions(state, [steep])
+    farthest = (state.tensors["ntm_logits"].detach() - home).abs().max()
+    assert 0.2 < float(farthest) <= 1 / 4.0 + 0.02
+
+
+@pytest.mark.parametrize("portion", [0.0, 0.4])
+def test_pseudo_labels_are_all_or_a_class_balanced_portion(portion: float) -> None:
+    rule = MetaCorrection(portion=portion).selection(2)
+    assert rule == (BalancedSelection(portion=0.4) if portion else Selection())

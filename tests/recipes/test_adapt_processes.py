@@ -8,16 +8,19 @@ import sys
 import time
 from pathlib import Path
 
+import ignite.distributed as idist
 import nibabel
 import pytest
 import torch
 
 from prostate_uda.data.domains import Case
+from prostate_uda.engines import checkpoints
 from prostate_uda.engines.observers import Silent
 from prostate_uda.errors import DataError, ProstateUDAError, SettingsError
 from prostate_uda.recipes import AdaptSettings, adapt, make_phantom
 from prostate_uda.recipes.adapt import Bench
 from prostate_uda.recipes.processes import is_first, own_share, processes, shares, together
+from prostate_uda.recipes.resuming import check_shared
 from prostate_uda.recipes.world import open_world
 from tests.recipes.conftest import TINY
 
@@ -56,10 +59,15 @@ def test_two_processes_share_the_world_and_their_mistakes(tmp_path: Path) -> Non
     assert {*first["batch"]} <= {*first["source"]}
     assert {*second["batch"]} <= {*second["source"]}
     assert first["numbers"] != second["numbers"]
-    assert first["mistake"] == "ElsewhereError: scan 7 is torn"
+    assert first["mistake"] == "ElsewhereError: process 1: scan 7 is torn"
     assert second["mistake"] == "DataError: scan 7 is torn"
     assert first["odd batch"] == second["odd batch"]
     assert "multiple of 2" in first["odd batch"]
+    for kind in ("another", "none"):
+        assert "processes 0 and 1 find different files" in first[kind]
+        assert "round_1.pt" in second[kind]
+        assert "in a folder that all processes share" in second[kind]
+    assert first["the same"] == second["the same"] == "gone on"
 
 
 def in_one_of_two(folder: Path) -> None:
@@ -80,8 +88,23 @@ def in_one_of_two(folder: Path) -> None:
             own_share(3)
         except SettingsError as error:
             found["odd batch"] = str(error)
+        for kind in ("the same", "another", "none"):
+            found[kind] = gone_on(folder / kind / str(idist.get_rank()), kind)
         assert device == torch.device("cpu")
         (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+
+
+def gone_on(disk: Path, kind: str) -> str:
+    """Whether processes with a disk each go on from the checkpoints that lie there."""
+    steps = {"the same": 100, "another": 100 - 50 * idist.get_rank(), "none": None if idist.get_rank() else 100}
+    disk.mkdir(parents=True)
+    if steps[kind] is not None:
+        checkpoints.save(disk / "round_1.pt", {"state": {"step": steps[kind]}, "stage": "round_1"})
+    try:
+        check_shared(disk, "*.pt")
+    except SettingsError as error:
+        return str(error)
+    return "gone on"
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +126,7 @@ def test_one_process_writes_and_speaks(finished_in_two: tuple[Path, str]) -> Non
     for stage, steps in (("source", 6), ("predictor", 4), ("round_1", 4)):
         lines = [json.loads(line)["step"] for line in (out / "logs" / f"{stage}.jsonl").read_text().splitlines()]
         assert lines == list(range(1, steps + 1))
-    labels = sorted((out / "pseudo_labels" / "round_1").iterdir())
+    labels = sorted((out / "pseudo_labels" / "round_1").glob("*.nii.gz"))
     assert [path.name for path in labels] == [f"{case}.nii.gz" for case in record["cases"]["target"]["train"]]
     assert all(nibabel.load(path).shape for path in labels)
     assert not [path for path in out.rglob("*") if "partial" in path.name]

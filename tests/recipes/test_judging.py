@@ -81,7 +81,7 @@ def test_every_number_is_its_own_networks(world: World, tmp_path: Path) -> None:
         for name, value in scores.items():
             assert float(target[key][name]) == pytest.approx(value, rel=1e-4), (key, name)
         assert scores["WP_true_mL"] > 0
-        assert scores["WP_hd95_mm"] > 0
+        assert scores["WP_hd95_mm"] > scores["WP_assd_mm"] > 0
     for stage in STAGES:
         mine = [scores for (_, name), scores in expected.items() if name == stage]
         volumes = [scores["WP_mL"] for scores in mine]
@@ -143,4 +143,4 @@ def test_without_labels_there_are_volumes_alone(world: World, tmp_path: Path) ->
     for stage in STAGES:
         assert set(record["results"][stage].values()) == {None}
         assert record["volumes_mL"][stage]["PZ"]["min"] > 0
-    assert {row[name] for row in rows if row["stage"] in STAGES for name in ("WP", "WP_hd95_mm", "WP_true_mL")} == {""}
+    assert {row[name] for row in rows if row["stage"] in STAGES for name in ("WP", "WP_assd_mm", "WP_true_mL")} == {""}

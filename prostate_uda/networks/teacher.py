@@ -1,0 +1,39 @@
+"""Floor 2: the network that made a round's pseudo-labels, for methods that ask it again on augmented images."""
+
+from copy import deepcopy
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from prostate_uda.maths.losses import widened
+from prostate_uda.networks.levels import FinalLogits
+
+
+class Teacher(nn.Module):
+    """A frozen copy of a trained network, with the class thresholds by which its pseudo-labels were selected.
+
+    It is always in evaluation mode, and no gradient passes through it; the caller's network stays as it is.
+
+    Args:
+        network: Returns :class:`~prostate_uda.networks.levels.Levels`.
+        thresholds: ``(C,)`` k, positive; brought to the network's device.
+    """
+
+    thresholds: Tensor
+
+    def __init__(self, network: nn.Module, thresholds: Tensor) -> None:
+        super().__init__()
+        self.network = FinalLogits(deepcopy(network))
+        self.register_buffer("thresholds", thresholds.to(next(network.parameters()).device))
+        self.requires_grad_(False)
+        self.train(False)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        """Class probabilities ``(B, C, H, W)`` of the deepest level, float32 at least, for a ``(B, k, H, W)`` image."""
+        return widened(self.network(image)).softmax(dim=1)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 (the parent's signature)
+        """Stay in evaluation mode, whatever is asked."""
+        return super().train(False)

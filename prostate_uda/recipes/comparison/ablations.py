@@ -1,0 +1,56 @@
+"""Floor 5: the paper's ablations as rows of a comparison: one setting of ``metacorrection`` changes, the rest stays.
+
+Self-training on the same pseudo-labels stands beside them: what a setting earns is measured from there.
+"""
+
+import json
+from typing import Any
+
+from prostate_uda.errors import UnknownNameError
+from prostate_uda.recipes.comparison.grid import Variant
+
+SELF_TRAINING, SUBJECT = Variant("self-training", "self-training"), "metacorrection"
+
+
+def _options(**options: Any) -> Variant:  # noqa: ANN401  any option's
+    """``metacorrection`` with options, named as a user would write it."""
+    query = "&".join(f"{name}={json.dumps(value, separators=(',', ':'))}" for name, value in options.items())
+    return Variant(f"{SUBJECT}?{query}", SUBJECT, options)
+
+
+def _rounds(number: int, method: str) -> Variant:
+    return Variant(f"{method}, rounds {number}", method, changes={"rounds": number})
+
+
+ABLATIONS: dict[str, tuple[Variant, ...]] = {
+    "levels": (SELF_TRAINING, *(_options(level_weights=pair) for pair in ((1.0, 0.0), (0.0, 1.0), (0.1, 1.0)))),
+    "alpha": (SELF_TRAINING, *(_options(level_weights=(alpha, 1.0)) for alpha in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0))),
+    "gamma": (
+        SELF_TRAINING,
+        *(_options(virtual_rate=rate) for rate in (1e-4, 1e-3, 1e-2)),
+        *(_options(ntm_rate=rate) for rate in (0.0, 0.03, 0.3)),
+    ),
+    "rounds": tuple(_rounds(number, method) for method in ("self-training", SUBJECT) for number in (1, 2, 3)),
+    "meta-set": (
+        SELF_TRAINING,
+        *(_options(meta_threshold=threshold) for threshold in (0.0, 0.3, 0.5, 0.7)),
+        *(_options(meta_minimum=share) for share in (0.01, 0.5)),
+    ),
+    "pseudo-labels": (
+        *(Variant(name, name) for name in ("self-training", "threshold", "cbst", SUBJECT)),
+        Variant(f"{SUBJECT}, confidence 0.9", SUBJECT, changes={"pseudo_threshold": 0.9}),
+        _options(portion=0.2),
+    ),
+}
+"""What is changed to the rows of its table. ``pseudo-labels`` is the paper's table 4."""
+
+
+def ablation(name: str) -> tuple[Variant, ...]:
+    """The rows of that ablation.
+
+    Raises:
+        UnknownNameError: no such ablation.
+    """
+    if name not in ABLATIONS:
+        raise UnknownNameError("ablation", name, ABLATIONS)
+    return ABLATIONS[name]

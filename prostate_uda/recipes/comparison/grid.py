@@ -1,0 +1,150 @@
+"""Floor 5: the grid of a comparison: which runs there are, and which of them others start from. Nothing is touched."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from prostate_uda.errors import SettingsError, UnknownNameError
+from prostate_uda.methods import METHODS
+from prostate_uda.recipes.settings import OWN, AdaptSettings
+
+PROTOCOLS = {"paper": "plain", "strong": "strong"}
+"""Name of a protocol to its augmentation."""
+SOURCE_ONLY, ORACLE = "source-only", "oracle"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the table: a method with settings of its own.
+
+    Attributes:
+        name: Of the row.
+        method: Name in ``METHODS``.
+        options: Settings of the method, by field name.
+        changes: Other settings of the adaptation in place of the grid's, those in
+            :data:`~prostate_uda.recipes.settings.OWN` alone: the source network is the same for all.
+    """
+
+    name: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """What is compared.
+
+    Attributes:
+        common: Settings of every run; method, options, augmentation, seed and start are the grid's.
+        variants: Rows of the table beside source-only and oracle, which are always there.
+        seeds: Each with its own cohort of phantoms, network and batches.
+        protocols: Names in :data:`PROTOCOLS`.
+
+    Raises:
+        SettingsError: nothing to compare, something is there twice, or a setting that no method has.
+        UnknownNameError: a method or protocol of that name is not there.
+    """
+
+    common: AdaptSettings
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    protocols: tuple[str, ...] = ("paper", "strong")
+
+    def __post_init__(self) -> None:
+        rows = [folder_name(variant.name) for variant in self.variants]
+        for kind, values in (("method", rows), ("seed", self.seeds), ("protocol", self.protocols)):
+            if not values or len({*values}) < len(values):
+                told = ", ".join(map(str, values)) or "none"
+                raise SettingsError(f"{kind}s to compare: {told}; give one or more, each once")
+        for name in self.protocols:
+            if name not in PROTOCOLS:
+                raise UnknownNameError("protocol", name, PROTOCOLS)
+        if ORACLE in rows:
+            raise SettingsError(f"a row named {ORACLE!r}; that is the one trained on the target; choose another name")
+        for variant in self.variants:
+            if not {*variant.changes} <= OWN - {"start_from", "target_labels", "target_label_names"}:
+                raise SettingsError(f"{variant.name} changes {', '.join(variant.changes)}; allowed are {sorted(OWN)}")
+        plan(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of the grid.
+
+    Attributes:
+        protocol: Name in :data:`PROTOCOLS`.
+        row: Of the table.
+        settings: All of it but what it starts from.
+        after: Folders of the runs that it starts from, the first that there is; they are done before.
+    """
+
+    protocol: str
+    row: str
+    settings: AdaptSettings
+    after: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Where it lies below ``runs/``."""
+        return f"{self.protocol}/seed-{self.settings.seed}/{folder_name(self.row)}"
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.row}, {self.protocol}, seed {self.settings.seed}"
+
+
+def folder_name(row: str) -> str:
+    """A row's name as a file system has it: ``metacorrection?ntm_mode=learned`` is ``metacorrection,ntm_mode=learned``.
+
+    Two rows of a table have two folders, or are refused.
+    """
+    return re.sub(r"[^\w.,=+-]", "_", re.sub(r"[?&]\s*|,\s+", ",", row)).strip(".")
+
+
+def every_method() -> tuple[Variant, ...]:
+    """What ``METHODS`` holds now, as it is without options."""
+    return tuple(Variant(name, name) for name in METHODS)
+
+
+def plan(settings: CompareSettings, ceilings: Mapping[int, AdaptSettings] | None = None) -> tuple[Run, ...]:
+    """Every run of a comparison, those that others start from before them.
+
+    Of each protocol and seed the run ``source-only`` trains the source network. The others start from it; those whose
+    method needs the domain predictor start from the first of them, which trains the predictor.
+
+    Args:
+        settings: What is compared.
+        ceilings: Settings of the oracle by seed, where there is one.
+    """
+    blocks = (_block(settings, protocol, seed) for protocol in settings.protocols for seed in settings.seeds)
+    runs = [run for block in blocks for run in block]
+    for run in tuple(runs):
+        ceiling = (ceilings or {}).get(run.settings.seed)
+        if run.row == SOURCE_ONLY and ceiling is not None:
+            runs.append(replace(run, row=ORACLE, settings=replace(ceiling, augment=run.settings.augment)))
+    return tuple(runs)
+
+
+def _block(settings: CompareSettings, protocol: str, seed: int) -> list[Run]:
+    """The runs of one protocol and seed but for the oracle's."""
+    common = replace(settings.common, seed=seed, augment=PROTOCOLS[protocol], start_from=None)
+    source = Run(protocol=protocol, row=SOURCE_ONLY, settings=replace(common, method=SOURCE_ONLY, options={}))
+    runs, shared = [source], ""
+    for variant in settings.variants:
+        if variant.name == SOURCE_ONLY:
+            continue
+        mine = replace(common, method=variant.method, options=variant.options, **variant.changes)
+        needs = "domain_predictor" in mine.build_method().needs
+        after = (shared, source.folder) if needs and shared else (source.folder,)
+        runs.append(Run(protocol=protocol, row=variant.name, settings=mine, after=after))
+        shared = shared or (runs[-1].folder if needs else "")
+    return runs
+
+
+def row_order(names: Sequence[str]) -> list[str]:
+    """Source-only, then the methods as ``METHODS`` has them, each with its variants, the oracle last."""
+    ranks = {name: rank for rank, name in enumerate((SOURCE_ONLY, *METHODS))}
+    return sorted(names, key=lambda name: (name == ORACLE, ranks.get(re.split(r"[?,]", name)[0], len(ranks))))

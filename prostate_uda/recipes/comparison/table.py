@@ -1,0 +1,89 @@
+"""Floor 5: what ``table.json`` holds: the rows of each protocol, who is best, and by how much."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, CompareSettings, Run, row_order
+from prostate_uda.recipes.comparison.queue import is_done
+from prostate_uda.recipes.comparison.scores import (
+    MEAN,
+    MEASURES,
+    CaseScores,
+    cells,
+    difference,
+    gap_closed,
+    read_cases,
+)
+from prostate_uda.recipes.record import versions
+
+BESIDE = (SOURCE_ONLY, "self-training")
+"""Rows that every row is measured against."""
+Row = Sequence[Mapping[str, CaseScores] | None]
+"""The cases of each seed; None where its run is not done."""
+
+
+def make_table(settings: CompareSettings, runs: Sequence[Run], root: Path) -> dict[str, Any]:
+    """All figures of a comparison, from what its finished runs left.
+
+    Args:
+        settings: What was compared.
+        runs: All of it.
+        root: Folder of the runs' folders.
+    """
+    protocols = {}
+    for protocol in settings.protocols:
+        mine = [run for run in runs if run.protocol == protocol]
+        found = {
+            name: [_of_seed(mine, name, seed, root) for seed in settings.seeds]
+            for name in row_order([*dict.fromkeys(run.row for run in mine)])
+        }
+        protocols[protocol] = protocol_table(found, settings.seeds)
+    return {
+        "source": settings.common.source,
+        "target": settings.common.target,
+        "seeds": [*settings.seeds],
+        "protocols": {name: rows for name, (rows, _) in protocols.items()},
+        "best": {name: best for name, (_, best) in protocols.items()},
+        "units": {name: measure.title for name, measure in MEASURES.items()} | {"gap_closed": "gap closed %"},
+        "settings": settings.common.record(),
+        "versions": versions(),
+    }
+
+
+def _of_seed(runs: Sequence[Run], row: str, seed: int, root: Path) -> dict[str, CaseScores] | None:
+    (run,) = (run for run in runs if run.row == row and run.settings.seed == seed)
+    return read_cases(root / run.folder) if is_done(root / run.folder) else None
+
+
+def protocol_table(found: Mapping[str, Row], seeds: Sequence[int]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The rows of one protocol, and who is best.
+
+    Args:
+        found: Row to its cases of each seed.
+        seeds: Their names.
+
+    Returns:
+        Row to its cells, ``gap_closed`` and ``against``; and the best row by the mean of PZ, TZ and WP, the runner-up
+        and the difference, or None where there are not two rows to tell apart. The oracle takes no part in that.
+    """
+    rows: dict[str, Any] = {name: cells(cases) for name, cases in found.items()}
+    means = {name: row[MEAN]["seeds"] for name, row in rows.items()}
+    missing = [math.nan] * len(seeds)
+    paired = {
+        name: {(seed, case): row for seed, cases in zip(seeds, of, strict=True) for case, row in (cases or {}).items()}
+        for name, of in found.items()
+    }
+    for name, row in rows.items():
+        row["gap_closed"] = gap_closed(means[name], means[SOURCE_ONLY], means.get(ORACLE, missing))
+        others = [other for other in BESIDE if other in rows and other != name]
+        row["against"] = {other: difference(paired[name], paired[other]) for other in others}
+    ranked = sorted(
+        (name for name, row in rows.items() if name != ORACLE and not math.isnan(row[MEAN]["mean"])),
+        key=lambda name: -rows[name][MEAN]["mean"],
+    )
+    if len(ranked) < 2:
+        return rows, None
+    first, second = ranked[:2]
+    return rows, {"method": first, "runner_up": second, "difference": difference(paired[first], paired[second])}

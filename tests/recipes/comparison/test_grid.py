@@ -1,0 +1,112 @@
+"""The grid of a comparison as text, and what is refused before anything runs."""
+
+import pytest
+
+from prostate_uda.errors import SettingsError, UnknownNameError
+from prostate_uda.methods import METHODS, SelfTraining
+from prostate_uda.recipes import AdaptSettings
+from prostate_uda.recipes.comparison.ceiling import ceilings
+from prostate_uda.recipes.comparison.grid import (
+    CompareSettings,
+    Variant,
+    every_method,
+    folder_name,
+    plan,
+    row_order,
+)
+from prostate_uda.recipes.comparison.queue import startable
+
+
+def settings(*variants: Variant, **changes: object) -> CompareSettings:
+    given = {"common": AdaptSettings(), "variants": variants, "seeds": (0,), "protocols": ("paper",), **changes}
+    return CompareSettings(**given)
+
+
+DMLC = Variant("dmlc", "dmlc")
+LEARNED = Variant("metacorrection?ntm_mode=learned", "metacorrection", {"ntm_mode": "learned"})
+PLAIN = Variant("self-training", "self-training")
+
+
+def test_the_grid_by_hand() -> None:
+    """Source first; the first with the domain predictor trains it for the others; the oracle starts from nothing."""
+    made = settings(PLAIN, DMLC, LEARNED, seeds=(0, 4), protocols=("paper", "strong"))
+    runs = plan(made, {seed: ceiling.settings for seed, ceiling in ceilings(made, None).items()})
+    found = {run.folder: run.after for run in runs}
+    assert list(found)[:4] == [
+        "paper/seed-0/source-only",
+        "paper/seed-0/self-training",
+        "paper/seed-0/dmlc",
+        "paper/seed-0/metacorrection,ntm_mode=learned",
+    ]
+    assert len(found) == len(runs) == 2 * 2 * 5
+    for block in ("paper/seed-0", "paper/seed-4", "strong/seed-0", "strong/seed-4"):
+        source, dmlc = f"{block}/source-only", f"{block}/dmlc"
+        assert found[source] == found[f"{block}/oracle"] == ()
+        assert found[f"{block}/self-training"] == found[dmlc] == (source,)
+        assert found[f"{block}/metacorrection,ntm_mode=learned"] == (dmlc, source)
+
+
+def test_what_each_run_is_told() -> None:
+    made = settings(LEARNED, protocols=("strong",), seeds=(3,), common=AdaptSettings(steps=7, rounds=2, source_steps=5))
+    source, learned, oracle = plan(made, {3: ceilings(made, None)[3].settings})
+    assert (source.settings.method, source.settings.seed, source.settings.augment) == ("source-only", 3, "strong")
+    assert (learned.settings.method, learned.settings.options) == ("metacorrection", {"ntm_mode": "learned"})
+    assert (oracle.settings.source, oracle.settings.target) == ("phantom-1.5t", "phantom-1.5t")
+    assert (oracle.settings.source_steps, oracle.settings.augment, oracle.settings.seed) == (5 + 2 * 7, "strong", 3)
+
+
+def test_a_run_waits_for_those_it_starts_from() -> None:
+    runs = plan(settings(PLAIN, DMLC, LEARNED, protocols=("paper", "strong")))
+    source, plain, dmlc, learned, other = runs[:5]
+    assert startable(runs, ()) == [source, other]
+    assert startable(runs[1:], (source.folder,)) == [other]
+    assert startable([plain, dmlc, learned], ()) == [plain, dmlc]
+    assert startable([learned], ()) == [learned]
+
+
+def test_every_method_is_every_method_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "newcomer", SelfTraining)
+    assert [variant.name for variant in every_method()] == [*METHODS]
+    assert "paper/seed-0/newcomer" in [run.folder for run in plan(settings(*every_method()))]
+
+
+def test_rows_stand_as_the_methods_do() -> None:
+    given = ["oracle", "metacorrection?ntm_mode=learned", "a name of its own", "dmlc", "self-training", "source-only"]
+    assert row_order(given) == [
+        "source-only",
+        "self-training",
+        "dmlc",
+        "metacorrection?ntm_mode=learned",
+        "a name of its own",
+        "oracle",
+    ]
+
+
+def test_a_row_is_a_folder() -> None:
+    assert folder_name("cbst?start=0.1&step=0.05") == "cbst,start=0.1,step=0.05"
+    assert folder_name("dmlc?level_weights=[0.1,1]") == "dmlc,level_weights=_0.1,1_"
+    assert "/" not in folder_name("a?b=../../c")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seeds": ()}, "seeds to compare: none"),
+        ({"seeds": (1, 1)}, "seeds to compare: 1, 1"),
+        ({"protocols": ("paper", "paper")}, "each once"),
+        ({"variants": (DMLC, DMLC)}, "methods to compare: dmlc, dmlc"),
+        ({"variants": (Variant("oracle", "dmlc"),)}, "choose another name"),
+        ({"variants": (Variant("x", "dmlc", changes={"network": "other"}),)}, "x changes network"),
+        ({"variants": (Variant("x", "dmlc", {"nothing": 1}),)}, "no option 'nothing'"),
+    ],
+)
+def test_what_cannot_be_compared(changes: dict, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        settings(**{"variants": (DMLC,), **changes})
+
+
+def test_names_that_are_not_there() -> None:
+    with pytest.raises(UnknownNameError, match="unknown protocol 'plain'; choose one of: paper, strong"):
+        settings(DMLC, protocols=("plain",))
+    with pytest.raises(UnknownNameError, match="unknown method 'dmcl'"):
+        settings(Variant("dmcl", "dmcl"))
