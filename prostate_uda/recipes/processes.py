@@ -42,7 +42,9 @@ def first_to_tell() -> bool:
     """
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = dist.TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=HEAD_START)
+        store = dist.TCPStore(  # type: ignore[attr-defined]  # documented, but torch does not list it
+            address, port, is_master=False, wait_for_workers=False, timeout=HEAD_START
+        )
         return bool(store.add(f"prostate-uda/told/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", 1) == 1)
     except (dist.DistError, KeyError):
         return True
