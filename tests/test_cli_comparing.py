@@ -43,6 +43,19 @@ def test_methods_are_read_with_their_settings() -> None:
     assert [variant.name for variant in read_variants("all")] == [*METHODS]
 
 
+def test_what_is_no_setting_is_told_by_its_own_flag(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^--methods 'epsilon'; .* such as --methods 'dmlc\?epsilon=0.1'$"):
+        read_variants("dmlc?epsilon")
+    line = complaint(run("compare", "--launcher=slurm", "--slurm=gpu", "--out", str(tmp_path / "cmp")))
+    assert "--slurm 'gpu'; allowed is name=value, such as --slurm timeout_min=600" in line
+
+
+def test_protocols_may_have_spaces(tmp_path: Path) -> None:
+    """The second is looked up as it is meant."""
+    line = complaint(run("compare", "--protocols", "paper, week", "--out", str(tmp_path / "cmp")))
+    assert "unknown protocol 'week'" in line
+
+
 def test_seeds_are_numbers() -> None:
     assert read_seeds("0,3") == (0, 3)
     with pytest.raises(SettingsError, match="--seeds '0;1'"):

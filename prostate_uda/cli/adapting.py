@@ -174,13 +174,22 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="One JSON object."
         console.print(f"[bold]{name}[/bold]: {', '.join(value) if isinstance(value, list) else value}")
 
 
-def read_options(given: Sequence[str]) -> dict[str, Any]:
-    """``["ntm_mode=learned", "epsilon=0.1"]`` as a dictionary; values are read as JSON where they can be."""
+def read_options(given: Sequence[str], flag: str = "--set", example: str = "ntm_mode=learned") -> dict[str, Any]:
+    """``["ntm_mode=learned", "epsilon=0.1"]`` as a dictionary; values are read as JSON where they can be.
+
+    Args:
+        given: Each of them.
+        flag: Where they come from, for the error.
+        example: What may follow it.
+
+    Raises:
+        SettingsError: one is no ``name=value``.
+    """
     options = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
-            raise SettingsError(f"--set {text!r}; allowed is name=value, such as --set ntm_mode=learned")
+            raise SettingsError(f"{flag} {text!r}; allowed is name=value, such as {flag} {example}")
         try:
             options[name] = json.loads(value)
         except ValueError:

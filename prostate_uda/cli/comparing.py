@@ -112,10 +112,10 @@ def _compare(
         common=AdaptSettings(method="source-only", spacing_mm=spacing, **training),
         variants=variants,
         seeds=read_seeds(seeds),
-        protocols=tuple(protocols.split(",")),
+        protocols=tuple(part.strip() for part in protocols.split(",")),
     )
     name, jobs, options = launch
-    launcher = pick_launcher(name, jobs, read_options(options or []), out, progress)
+    launcher = pick_launcher(name, jobs, read_options(options or [], "--slurm", "timeout_min=600"), out, progress)
     command = shlex.join(["prostate-uda", *sys.argv[1:]])
     table = recipe(settings, out, launcher=launcher, command=command, progress=progress)
     console.print(comparison_table(table))
@@ -136,7 +136,8 @@ def read_variants(text: str) -> "tuple[Variant, ...]":
         if name.strip() == "all":
             found += every_method()
         else:
-            found.append(Variant(name.strip(), method, read_options(query.split("&")) if query else {}))
+            options = read_options(query.split("&"), "--methods", "'dmlc?epsilon=0.1'") if query else {}
+            found.append(Variant(name.strip(), method, options))
     return tuple(found)
 
 

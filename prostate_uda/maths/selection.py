@@ -36,6 +36,8 @@ def confident_labels(probs: Tensor, threshold: float | Tensor) -> Tensor:
 def balanced_labels(probs: Tensor, thresholds: Tensor) -> Tensor:
     """Class-balanced pseudo-labels ``argmax_c p_c / k_c``, IGNORE where the largest ratio is below 1.
 
+    A pixel that reaches the threshold of ``argmax p`` is kept, but another class of lower threshold may get it.
+
     Source: Zou et al., Unsupervised Domain Adaptation for Semantic Segmentation via Class-Balanced Self-Training,
     ECCV 2018, equation 6.
 
@@ -118,7 +120,8 @@ def count_confidences(probs: Tensor) -> Tensor:
 def portion_thresholds(counts: Tensor, portion: float) -> Tensor:
     """CBST's k: of the pixels predicted as a class, the most confident ``portion`` reaches its threshold.
 
-    That is ⌈portion · n⌉ of n pixels, so one at least, and what shares the last one's bin (:data:`BINS`).
+    That is ⌈portion · n⌉ of n pixels, so one at least, and what shares the last one's bin (:data:`BINS`). They are n by
+    ``argmax p``; how many get the class as their label, the rule decides (:func:`balanced_labels`).
 
     Args:
         counts: ``(C, BINS)`` from :func:`count_confidences`, summed over the whole target.

@@ -160,10 +160,16 @@ def check_level_weights(weights: tuple[float, ...]) -> None:
     """Check α.
 
     Raises:
-        SettingsError: a weight is negative, or all are zero.
+        SettingsError: a weight is negative or no number, or all are zero.
     """
-    if min(weights) < 0 or max(weights) <= 0:
+    if not (all(weight >= 0 for weight in weights) and any(weights)):
         raise SettingsError(f"level_weights {weights}; allowed are weights ≥ 0, at least one of them > 0")
+
+
+def check_weight(name: str, value: float) -> None:
+    """Check a term's weight; SettingsError where it is negative or no number."""
+    if not value >= 0:
+        raise SettingsError(f"{name} {value}; allowed is 0 or more")
 
 
 def check_choices(settings: object) -> None:

@@ -33,6 +33,7 @@ from prostate_uda.methods.base import (
     Optimization,
     State,
     check_level_weights,
+    check_weight,
     descend,
     forward,
     forward_unmoved,
@@ -63,8 +64,7 @@ class _Portioned(Method):
 
     def __post_init__(self) -> None:
         check_level_weights(self.level_weights)
-        if self.target_weight < 0:
-            raise SettingsError(f"target_weight {self.target_weight}; allowed is 0 or more")
+        check_weight("target_weight", self.target_weight)
         if not (0 < self.portion <= self.portion_max <= 1 and self.portion_step >= 0):
             raise SettingsError(
                 f"portion {self.portion}, portion_step {self.portion_step}, portion_max {self.portion_max}; allowed is "
@@ -105,10 +105,8 @@ class ClassBalanced(_Portioned):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kld_weight < 0 or self.entropy_weight < 0:
-            raise SettingsError(
-                f"kld_weight {self.kld_weight}, entropy_weight {self.entropy_weight}; allowed is 0 or more for both"
-            )
+        check_weight("kld_weight", self.kld_weight)
+        check_weight("entropy_weight", self.entropy_weight)
 
     def selection(self, round_number: int) -> Selection:
         """CBST's rule with the round's portion."""

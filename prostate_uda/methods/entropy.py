@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from prostate_uda.data.batch import Batch
-from prostate_uda.errors import SettingsError
 from prostate_uda.maths.entropy import normalized_entropy
 from prostate_uda.methods.base import (
     Losses,
     Method,
     State,
     check_level_weights,
+    check_weight,
     descend,
     forward,
     forward_unmoved,
@@ -41,8 +41,7 @@ class EntropyMinimization(Method):
 
     def __post_init__(self) -> None:
         check_level_weights(self.level_weights)
-        if not self.target_weight >= 0:
-            raise SettingsError(f"target_weight {self.target_weight}; allowed is 0 or more")
+        check_weight("target_weight", self.target_weight)
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
         """Both domains forward, one backward; batch-norm statistics follow the target, whose label is not read."""

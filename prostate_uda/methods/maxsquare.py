@@ -25,6 +25,7 @@ from prostate_uda.methods.base import (
     Method,
     State,
     check_level_weights,
+    check_weight,
     descend,
     forward,
     forward_unmoved,
@@ -55,10 +56,8 @@ class MaxSquare(Method):
 
     def __post_init__(self) -> None:
         check_level_weights(self.level_weights)
-        if not (self.target_weight >= 0 and self.guidance_weight >= 0):
-            raise SettingsError(
-                f"target_weight {self.target_weight}, guidance_weight {self.guidance_weight}; allowed is 0 or more"
-            )
+        check_weight("target_weight", self.target_weight)
+        check_weight("guidance_weight", self.guidance_weight)
         if not (0 <= self.rarity_exponent <= 1 and 0 <= self.guidance_threshold <= 1):
             raise SettingsError(
                 f"rarity_exponent {self.rarity_exponent}, guidance_threshold {self.guidance_threshold}; allowed is 0 "

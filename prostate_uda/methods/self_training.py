@@ -17,6 +17,7 @@ from prostate_uda.methods.base import (
     Method,
     State,
     check_level_weights,
+    check_weight,
     descend,
     forward,
     forward_unmoved,
@@ -44,8 +45,7 @@ class SelfTraining(Method):
 
     def __post_init__(self) -> None:
         check_level_weights(self.level_weights)
-        if self.target_weight < 0:
-            raise SettingsError(f"target_weight {self.target_weight}; allowed is 0 or more")
+        check_weight("target_weight", self.target_weight)
         if not 0 <= self.confidence < 1:
             raise SettingsError(f"confidence {self.confidence}; allowed is 0 ≤ confidence < 1")
         if self.per_class and not self.confidence:

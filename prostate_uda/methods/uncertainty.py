@@ -23,6 +23,7 @@ from prostate_uda.methods.base import (
     Method,
     State,
     check_level_weights,
+    check_weight,
     descend,
     forward,
     forward_unmoved,
@@ -52,8 +53,7 @@ class Uncertainty(Method):
             raise SettingsError(
                 f"level_weights {self.level_weights}; two heads are compared: allowed are two weights, shallow and deep"
             )
-        if not self.target_weight >= 0:
-            raise SettingsError(f"target_weight {self.target_weight}; allowed is 0 or more")
+        check_weight("target_weight", self.target_weight)
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
         """Both domains forward, one backward; batch-norm statistics follow the target."""

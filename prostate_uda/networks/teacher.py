@@ -31,8 +31,12 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
-        """Class probabilities ``(B, C, H, W)`` of the deepest level, float32 at least, for a ``(B, k, H, W)`` image."""
-        return widened(self.network(image)).softmax(dim=1)
+        """Class probabilities ``(B, C, H, W)`` of the deepest level, float32 at least, for a ``(B, k, H, W)`` image.
+
+        Also under autocast: the thresholds are of probabilities in single precision.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            return widened(self.network(image)).softmax(dim=1)
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002 (the parent's signature)
         """Stay in evaluation mode, whatever is asked."""

@@ -28,6 +28,8 @@ def label_target(
 ) -> tuple[tuple[Case, ...], Tensor]:
     """Label the target's training cases; each process labels its own patients by thresholds that all have in common.
 
+    What is there of an interrupted round is kept, unless its rule was another.
+
     Args:
         teacher: Frozen.
         cases: Of all processes.
@@ -44,6 +46,9 @@ def label_target(
     """
     mine = own_cases(cases, "target")
     folder = place.folder / "pseudo_labels" / f"round_{number}"
+    with together():  # ends before anyone looks for the file
+        if place.writes:
+            _drop_other_rule(folder, selection, place, number)
     with together():  # ends when all have looked for the file, and before one writes it
         thresholds = _read(folder / "thresholds.json")
         counts = torch.zeros(len(ZONES), BINS, dtype=torch.int64)
@@ -57,6 +62,17 @@ def label_target(
     with together():
         title = f"round {number}: pseudo-labels"
         return label_cases(teacher, mine, folder, selection, thresholds, place.progress, title), thresholds
+
+
+def _drop_other_rule(folder: Path, selection: Selection, place: Workplace, number: int) -> None:
+    """Remove labels that another version's rule chose; a file that names no rule is of before methods had their own."""
+    path = folder / "thresholds.json"
+    if not path.exists() or read_json(path).get("rule", repr(Selection())) == repr(selection):
+        return
+    place.progress.note(f"round {number}'s pseudo-labels are of another rule, and are made anew")
+    for label in folder.glob("*.nii.gz"):
+        label.unlink()
+    path.unlink()  # last: where this is interrupted, the next call finds it and does the rest
 
 
 def _write(path: Path, selection: Selection, thresholds: Tensor, counts: Tensor) -> None:

@@ -30,8 +30,16 @@ class ElsewhereError(ProstateUDAError):
 
 
 def launched() -> tuple[int, int]:
-    """Which of how many processes this is, as torchrun's environment has it; ``(0, 1)`` where there is but one."""
+    """Which of how many processes this is, as torchrun's environment has it; ``(0, 1)`` where there is but one.
+
+    Raises:
+        SettingsError: there are several, and nothing says which one this is.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1 and "RANK" not in os.environ:
+        raise SettingsError(
+            f"WORLD_SIZE is {count} and RANK is not set; start with torchrun, or unset WORLD_SIZE for one process"
+        )
     return (int(os.environ["RANK"]), count) if count > 1 else (0, 1)
 
 

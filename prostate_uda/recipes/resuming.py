@@ -111,7 +111,8 @@ def bring_over(earlier: Path, place: Workplace) -> None:
 def begin_anew(place: Workplace, stages: Mapping[str, Method]) -> None:
     """Lay aside what an older version of a stage's method wrote, and all that came of it: it cannot be gone on with.
 
-    The settings are the same (:func:`earlier_run`), so a checkpoint of another method is one of another version.
+    The settings are the same (:func:`earlier_run`), so a checkpoint of another method is one of another version. The
+    outdated checkpoint goes last: where this is interrupted, the next call finds it and does the rest.
 
     Args:
         place: Of the run; is told.
@@ -124,8 +125,8 @@ def begin_anew(place: Workplace, stages: Mapping[str, Method]) -> None:
         return
     place.progress.note(f"{outdated[0]} was begun by another version and begins anew; its checkpoint is kept as .older")
     first = names.index(outdated[0])
-    for name in names[first:]:
-        if name in written:
-            paths[name].replace(paths[name].with_suffix(".older"))
     for name in names[first + 1 :]:
         shutil.rmtree(place.folder / "pseudo_labels" / name, ignore_errors=True)
+    for name in reversed(names[first:]):
+        if name in written:
+            paths[name].replace(paths[name].with_suffix(".older"))

@@ -62,8 +62,8 @@ class AdaptSettings:
         learning_rate: Of source training.
         adapt_rate: Of the rounds and the domain predictor.
         head_factor: The heads' rate over the backbone's.
-        pseudo_threshold: Pseudo-labels less confident than this are ignored; for methods that keep all of them, not
-            for those with a selection of their own (``threshold``, ``cbst``, ``mrkld``, ``mrent``, ``lrent``).
+        pseudo_threshold: Pseudo-labels less confident than this are ignored; for methods that keep all of them;
+            refused beside a selection of the method's own (:meth:`selection`), which its options may bring.
         start_from: Folder of an earlier run whose source network, and domain predictor where it has one, are used
             again; it must have been made with the same settings but for those in :data:`OWN`.
         seed: Of everything that is random.

@@ -105,6 +105,13 @@ def test_the_meta_pixels_are_those_of_single_precision() -> None:
         assert torch.equal(method.meta_label(state, batch(0)), exact)
 
 
+def test_a_teachers_soft_labels_are_those_of_single_precision() -> None:
+    teacher = tiny_teacher(5)
+    exact = teacher(batch(1).image)
+    with autocast(torch.device("cpu"), {}):
+        assert torch.equal(teacher(batch(1).image), exact)
+
+
 @pytest.mark.parametrize("derivative", ["finite-difference", "forward-mode"])
 @pytest.mark.parametrize("scope", ["last-stage", "all"])
 def test_beyond_the_heads_the_derivative_is_taken_in_single_precision(scope: str, derivative: str) -> None:

@@ -44,6 +44,12 @@ def test_balanced_labels_by_hand() -> None:
     assert balanced_labels(PROBS, K).dtype == torch.uint8
 
 
+def test_a_class_may_lose_every_pixel_that_is_predicted_as_it() -> None:
+    probs = torch.tensor([[0.6, 0.33], [0.4, 0.35], [0.0, 0.32]])  # predicted as 0 and 1, and k is (.6 .35 1)
+    k = portion_thresholds(count_confidences(probs), 1.0)
+    assert balanced_labels(probs, k).tolist() == [1, 1]
+
+
 def test_regularized_labels_by_hand() -> None:
     # a = ½: the squared ratios of the first pixel sum to .94, those of the fourth to .05 + .56 + .69 = 1.31
     assert regularized_labels(PROBS, K, 0.5).tolist() == [IGNORE, 1, 0, 2, 2]

@@ -9,7 +9,20 @@ from torch import Tensor, nn
 from prostate_uda.data.batch import Batch
 from prostate_uda.errors import CheckpointError, SettingsError, ShapeError
 from prostate_uda.maths.losses import IGNORE
-from prostate_uda.methods import AdaptSegNet, MetaCorrection, Optimization, SelfTraining, SourceOnly, State
+from prostate_uda.methods import (
+    AdaptSegNet,
+    ClassBalanced,
+    EntropyMinimization,
+    LabelRegularized,
+    MaxSquare,
+    MetaCorrection,
+    Method,
+    Optimization,
+    SelfTraining,
+    SourceOnly,
+    State,
+    Uncertainty,
+)
 from prostate_uda.methods.base import forward, forward_unmoved, segmentation_loss, unmoved
 from prostate_uda.networks import Levels
 from tests.builders import tiny_deeplab as tiny
@@ -58,6 +71,29 @@ def test_an_unknown_algorithm_or_power_is_our_error(wrong: dict[str, object]) ->
 def test_a_rate_that_is_no_rate_is_our_error(value: float) -> None:
     with pytest.raises(SettingsError, match="positive rate"):
         Optimization(learning_rate=value)
+
+
+@pytest.mark.parametrize("weights", [(float("nan"), 1.0), (0.1, float("nan")), (-0.1, 1.0), (0.0, 0.0)])
+def test_level_weights_that_are_none_are_our_error(weights: tuple[float, ...]) -> None:
+    with pytest.raises(SettingsError, match=r"^level_weights .*; allowed are weights ≥ 0, at least one of them > 0$"):
+        SelfTraining(level_weights=weights)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1])
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        *(
+            (one, "target_weight")
+            for one in (SelfTraining, LabelRegularized, MaxSquare, EntropyMinimization, Uncertainty)
+        ),
+        *((ClassBalanced, name) for name in ("target_weight", "kld_weight", "entropy_weight")),
+        (MaxSquare, "guidance_weight"),
+    ],
+)
+def test_a_weight_that_is_none_is_our_error(method: type[Method], name: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} {value}; allowed is 0 or more$"):
+        method(**{name: value})
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 1.0, 1.0)])

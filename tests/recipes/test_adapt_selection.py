@@ -20,12 +20,12 @@ from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.observers import Silent
 from prostate_uda.engines.stages import Workplace
 from prostate_uda.errors import CheckpointError, SettingsError
-from prostate_uda.maths.selection import BalancedSelection
+from prostate_uda.maths.selection import BalancedSelection, Selection
 from prostate_uda.recipes import AdaptSettings, adapt
 from prostate_uda.recipes.adapt import Bench, new_network
 from prostate_uda.recipes.labelling import label_target
 from prostate_uda.recipes.world import open_world
-from tests.recipes.conftest import TINY
+from tests.recipes.conftest import TINY, Heard
 
 ROOT = Path(__file__).parents[2]
 CBST = {**TINY, "method": "cbst", "rounds": 2}
@@ -110,7 +110,7 @@ def test_soft_labels_end_to_end_and_a_damaged_file_of_thresholds(finished: Path,
         adapt(settings, out, progress=Listening("round 1: lrent"))
     path = out / "pseudo_labels" / "round_1" / "thresholds.json"
     whole = path.read_text()
-    path.write_text('{"thresholds": {"background": 0.9}}')
+    path.write_text(json.dumps({**json.loads(whole), "thresholds": {"background": 0.9}}))
     with pytest.raises(CheckpointError, match=r"thresholds\.json holds no threshold of each class; delete its folder"):
         adapt(settings, out, resume=True)
     path.write_text(whole)
@@ -125,15 +125,20 @@ def test_a_pseudo_threshold_beside_a_rule_is_refused() -> None:
     assert AdaptSettings(method="dmlc", pseudo_threshold=0.5).selection(1).threshold == 0.5
 
 
-def label_as_one_of(folder: Path) -> Segmenter:
-    """Label the target with an untrained network that predicts every class, as each of the processes."""
+def opened(folder: Path, progress: Silent) -> tuple[Segmenter, tuple[Case, ...], Workplace]:
+    """An untrained network that predicts every class, the target's training cases, and where they are labelled."""
     settings, cpu = AdaptSettings(**TINY, seed=1), torch.device("cpu")
     place = Workplace(
-        folder=folder, device=cpu, progress=Silent(), checkpoint_every=9, writes=bool(idist.get_rank() == 0)
+        folder=folder, device=cpu, progress=progress, checkpoint_every=9, writes=bool(idist.get_rank() == 0)
     )
     world = open_world(settings, Silent())
-    segmenter = Bench(settings, place, world).segmenter(new_network(settings, cpu))
-    cases, thresholds = label_target(segmenter, world.target_split.train, BalancedSelection(portion=0.3), 1, place)
+    return Bench(settings, place, world).segmenter(new_network(settings, cpu)), world.target_split.train, place
+
+
+def label_as_one_of(folder: Path) -> Segmenter:
+    """Label the target as each of the processes."""
+    segmenter, everyone, place = opened(folder, Silent())
+    cases, thresholds = label_target(segmenter, everyone, BalancedSelection(portion=0.3), 1, place)
     found = {"cases": [case.id for case in cases], "thresholds": thresholds.tolist()}
     (folder / f"{idist.get_rank()}.json").write_text(json.dumps(found))
     return segmenter
@@ -157,6 +162,37 @@ def test_the_files_are_those_of_the_rule_over_the_whole_target(tmp_path: Path) -
         expected = torch.where(ratio >= 1, best, 255).numpy()
         file = nibabel.load(tmp_path / "pseudo_labels" / "round_1" / f"{case.id}.nii.gz")
         assert np.array_equal(np.asarray(file.dataobj).ravel(), expected)
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "kept"),
+    [
+        (Selection(), Selection(threshold=0.9), False),
+        (Selection(threshold=0.9), Selection(), False),
+        (Selection(threshold=0.3), Selection(threshold=0.3), True),
+        (None, Selection(), True),
+        (None, Selection(threshold=0.9), False),
+    ],
+)
+def test_labels_of_another_rule_are_made_anew(
+    tmp_path: Path, stored: Selection | None, asked: Selection, kept: bool
+) -> None:
+    heard = Heard()
+    segmenter, cases, place = opened(tmp_path, heard)
+    label_target(segmenter, cases[:1], stored or Selection(), 1, place)
+    path = tmp_path / "pseudo_labels" / "round_1" / "thresholds.json"
+    if stored is None:
+        content = json.loads(path.read_text())
+        del content["rule"]
+        path.write_text(json.dumps(content))
+    before = written(tmp_path)
+    label_target(segmenter, cases[:1], asked, 1, place)
+    assert (written(tmp_path) == before) is kept
+    assert heard.notes == ([] if kept else ["round 1's pseudo-labels are of another rule, and are made anew"])
+    if not kept:
+        assert chosen(tmp_path, 1)["rule"] == repr(asked)
+        label = np.asarray(nibabel.load(path.with_name(f"{cases[0].id}.nii.gz")).dataobj)
+        assert (label == 255).all() if asked.threshold else (label != 255).all()  # an untrained network is not sure
 
 
 def phantom_cases() -> tuple[Case, ...]:

@@ -20,8 +20,9 @@ from prostate_uda.cli.apps import one_voice
 from prostate_uda.data.batch import Batch
 from prostate_uda.engines import checkpoints
 from prostate_uda.engines.trainer import TrainingError
+from prostate_uda.errors import SettingsError
 from prostate_uda.methods import METHODS, Losses, SelfTraining, State
-from prostate_uda.recipes.processes import first_to_tell, processes
+from prostate_uda.recipes.processes import first_to_tell, launched, processes
 from tests.recipes.conftest import TINY
 from tests.recipes.test_adapt_processes import TORCHRUN, adapt_command, run
 
@@ -120,6 +121,13 @@ def test_only_one_process_tells(store: dist.TCPStore, monkeypatch: pytest.Monkey
 def test_a_process_alone_tells() -> None:
     assert "MASTER_ADDR" not in os.environ
     assert first_to_tell()
+
+
+def test_a_count_of_processes_without_a_number_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match=r"^WORLD_SIZE is 2 and RANK is not set; start with torchrun") as caught:
+        launched()
+    assert "\n" not in str(caught.value)
 
 
 @dataclass(frozen=True, kw_only=True)

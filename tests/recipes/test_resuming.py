@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,16 +67,45 @@ def test_a_round_of_an_older_version_of_its_method_begins_anew(older: Path, fini
     assert [json.loads(line)["step"] for line in lines] == list(range(1, TINY["steps"] + 1))
 
 
-def test_what_came_of_an_outdated_round_goes_with_it(tmp_path: Path) -> None:
-    place = Workplace(folder=tmp_path, device=torch.device("cpu"), progress=Heard(), checkpoint_every=1)
-    stages = {"source": SourceOnly(), **dict.fromkeys(("round_1", "round_2", "round_3"), MetaCorrection())}
-    for name, method in stages.items():
+STAGES = {"source": SourceOnly(), **dict.fromkeys(("round_1", "round_2", "round_3"), MetaCorrection())}
+
+
+def outdated_round(out: Path) -> Workplace:
+    """A run whose second of three rounds is of another version."""
+    place = Workplace(folder=out, device=torch.device("cpu"), progress=Heard(), checkpoint_every=1)
+    for name, method in STAGES.items():
         checkpoints.save(place.checkpoint(name), {"method": repr(method)})
-        (tmp_path / "pseudo_labels" / name).mkdir(parents=True)
-    begin_anew(place, stages)
-    assert not list(tmp_path.glob("checkpoints/*.older"))
+        (out / "pseudo_labels" / name).mkdir(parents=True)
+    begin_anew(place, STAGES)
+    assert not list(out.glob("checkpoints/*.older"))
     checkpoints.save(place.checkpoint("round_2"), {"method": "MetaCorrection()"})
-    begin_anew(place, stages)
+    return place
+
+
+@pytest.mark.parametrize("interrupted", [None, 0, 1, 2])
+def test_what_came_of_an_outdated_round_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: int | None
+) -> None:
+    place = outdated_round(tmp_path)
+    if interrupted is not None:  # before one of its changes, which are counted
+        changes = 0
+
+        def until(change: Callable[..., object]) -> Callable[..., object]:
+            def counted(*given: object, **named: object) -> object:
+                nonlocal changes
+                if changes == interrupted:
+                    raise KeyboardInterrupt
+                changes += 1
+                return change(*given, **named)
+
+            return counted
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", until(Path.replace))
+            patch.setattr(shutil, "rmtree", until(shutil.rmtree))
+            with pytest.raises(KeyboardInterrupt):
+                begin_anew(place, STAGES)
+    begin_anew(place, STAGES)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
         "round_1.pt",
         "round_2.older",

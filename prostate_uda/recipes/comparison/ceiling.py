@@ -9,7 +9,7 @@ from pathlib import Path
 from prostate_uda.data.datalists import ALONE, DataList
 from prostate_uda.data.domains import PhantomDomain, get_domain
 from prostate_uda.data.listed import TEST, TRAIN, ListedCase, ListedDomain
-from prostate_uda.recipes.comparison.grid import SOURCE_ONLY, CompareSettings
+from prostate_uda.recipes.comparison.grid import SOURCE_ONLY, CompareSettings, Variant
 from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.recipes.world import target_cases
 
@@ -40,18 +40,25 @@ def ceilings(settings: CompareSettings, lists: Path) -> dict[int, Ceiling]:
     found: dict[int, Ceiling] = {}
     for seed in settings.seeds:
         mine = replace(settings.common, seed=seed)
+        steps = mine.source_steps + max(_steps(mine, variant) for variant in settings.variants)
         if isinstance(get_domain(mine.target), PhantomDomain) and mine.data_list is None:
-            found[seed] = Ceiling(_on_itself(mine), None)
+            found[seed] = Ceiling(_on_itself(mine, steps), None)
             continue
         listed = _labelled_part(mine)
         if listed is not None:
             path = lists / f"oracle-seed-{seed}.json"
-            found[seed] = Ceiling(replace(_on_itself(mine), data_list=path, fold=None), listed)
+            found[seed] = Ceiling(replace(_on_itself(mine, steps), data_list=path, fold=None), listed)
     return found
 
 
-def _on_itself(settings: AdaptSettings) -> AdaptSettings:
-    """Source training on the target, with as many steps as the adapted networks have in all."""
+def _steps(common: AdaptSettings, variant: Variant) -> int:
+    """Of all rounds of a row."""
+    changed = replace(common, **variant.changes)
+    return changed.rounds * changed.steps
+
+
+def _on_itself(settings: AdaptSettings, steps: int) -> AdaptSettings:
+    """Source training on the target, with as many steps as the adapted network that has most."""
     return replace(
         settings,
         source=settings.target,
@@ -60,7 +67,7 @@ def _on_itself(settings: AdaptSettings) -> AdaptSettings:
         source_label_names=settings.target_label_names,
         method=SOURCE_ONLY,
         options={},
-        source_steps=settings.source_steps + settings.rounds * settings.steps,
+        source_steps=steps,
     )
 
 

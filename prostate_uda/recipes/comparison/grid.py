@@ -61,9 +61,8 @@ class CompareSettings:
         for name in self.protocols:
             if name not in PROTOCOLS:
                 raise UnknownNameError("protocol", name, PROTOCOLS)
-        if ORACLE in rows:
-            raise SettingsError(f"a row named {ORACLE!r}; that is the one trained on the target; choose another name")
         for variant in self.variants:
+            _check_name(variant)
             if not {*variant.changes} <= OWN - {"start_from", "target_labels", "target_label_names"}:
                 raise SettingsError(f"{variant.name} changes {', '.join(variant.changes)}; allowed are {sorted(OWN)}")
         plan(self)
@@ -102,6 +101,20 @@ def folder_name(row: str) -> str:
     Two rows of a table have two folders, or are refused.
     """
     return re.sub(r"[^\w.,=+-]", "_", re.sub(r"[?&]\s*|,\s+", ",", row)).strip(".")
+
+
+def _check_name(variant: Variant) -> None:
+    """Refuse a row whose folder is that of a row that is always there.
+
+    Raises:
+        SettingsError: so it is.
+    """
+    folder = folder_name(variant.name)
+    if folder == ORACLE or (folder == SOURCE_ONLY and variant != Variant(SOURCE_ONLY, SOURCE_ONLY)):
+        raise SettingsError(
+            f"a row named {variant.name!r}; {ORACLE!r} is the one trained on the target, {SOURCE_ONLY!r} the one "
+            "without adaptation; choose another name"
+        )
 
 
 def every_method() -> tuple[Variant, ...]:

@@ -181,6 +181,7 @@ class Cluster:
     ) -> None:
         import submitit  # here, for it is needed by few
 
+        self.name = name
         self.room = jobs or sys.maxsize
         self._started: list[submitit.Job[None]] = []
         try:
@@ -193,8 +194,22 @@ class Cluster:
             raise SettingsError(f"{name} cannot be used so: {told}; mend --slurm, or use --launcher local") from error
 
     def start(self, settings: AdaptSettings, out: Path, complaint: Path) -> Job:
-        """Queue it."""
-        self._started.append(self.executor.submit(attempt, settings, out, complaint))
+        """Queue it.
+
+        Raises:
+            SettingsError: the cluster refuses the first job. One refused later is a run that failed.
+        """
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        try:
+            self._started.append(self.executor.submit(attempt, settings, out, complaint))
+        except (FailedJobError, FailedSubmissionError) as error:
+            told = f"{self.name} refuses the job: {' '.join(str(error).split())}; mend --slurm, or use --launcher local"
+            if not self._started:
+                raise SettingsError(told) from error
+            complaint.parent.mkdir(parents=True, exist_ok=True)
+            complaint.write_text(told + "\n", encoding="utf-8")
+            return Ended()
         return self._started[-1]
 
     def stop(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prostate_uda.engines.observers import Progress
-from prostate_uda.recipes.comparison.grid import Run
+from prostate_uda.recipes.comparison.grid import ORACLE, Run
 from prostate_uda.recipes.comparison.launchers import Job, Launcher
 from prostate_uda.recipes.record import Record, read_json
 from prostate_uda.recipes.settings import FREE, AdaptSettings
@@ -25,7 +25,9 @@ def is_done(folder: Path) -> bool:
 
 
 def check_same_settings(runs: Sequence[Run], root: Path) -> None:
-    """Refuse to mix runs of other settings into a table; where a run started from decides nothing.
+    """Refuse to mix runs of other settings into a table.
+
+    Where a run started from decides nothing, nor where the oracle's list lies: it is below the comparison's folder.
 
     Raises:
         SettingsError: a run was made with other settings; the message says which.
@@ -34,7 +36,8 @@ def check_same_settings(runs: Sequence[Run], root: Path) -> None:
     for run in runs:
         path = root / run.folder / "run.json"
         if path.exists():
-            Record.made_with(path, run.settings.record(), FREE | {"start_from"}, AdaptSettings().record())
+            free = FREE | {"start_from"} | ({"data_list"} if run.row == ORACLE else set())
+            Record.made_with(path, run.settings.record(), free, AdaptSettings().record())
 
 
 def carry_out(
@@ -85,14 +88,15 @@ def startable(waiting: Sequence[Run], going: Collection[str]) -> list[Run]:
 
 
 def _with_start(run: Run, root: Path) -> AdaptSettings:
-    """The run's settings with where it starts from: where it did when it was begun, else the first that there is.
+    """The run's settings with where it starts from: where it did when it was begun, else the first there is.
 
     All give the same source network and predictor, bit for bit on a CPU: each is a function of the settings. So a run
     whose predecessors failed trains its own.
     """
     if (root / run.folder / "run.json").exists():
         start = read_json(root / run.folder / "run.json")["settings"].get("start_from")
-        return replace(run.settings, start_from=None if start is None else Path(start))
+        if start is None or (Path(start) / "run.json").exists():
+            return replace(run.settings, start_from=None if start is None else Path(start))
     begun = (root / folder for folder in run.after if (root / folder / "run.json").exists())
     return replace(run.settings, start_from=next(begun, None))
 

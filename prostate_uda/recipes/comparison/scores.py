@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 
+from prostate_uda.errors import CheckpointError
 from prostate_uda.metrics import paired_bootstrap, summarize
 
 CaseScores = dict[str, float]
 """Column of ``cases.csv`` to its number, NaN where there is none."""
-Cases = Mapping[tuple[int, str], CaseScores]
-"""Seed and case to what was found."""
+COLUMNS = ("PZ", "TZ", "WP", "WP_pooled", "WP_hd95_mm", "WP_assd_mm", "WP_mL", "WP_true_mL")
+"""What :data:`MEASURES` read of a case."""
+Cases = Mapping[tuple[str, int, str], CaseScores]
+"""Scan, seed and case to what was found; cases of two seeds are of one scan where their images are the same."""
 MEAN = "mean"
 """Name of the mean of PZ, TZ and WP."""
 
@@ -61,15 +64,19 @@ MEASURES: dict[str, Measure] = {
 
 
 def read_cases(run: Path, stage: str = "adapted") -> dict[str, CaseScores]:
-    """What a finished run found in each test case; a column that an earlier version did not write is NaN."""
-    with (run / "cases.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["stage"] == stage]
-    found = {row.pop("case"): row for row in rows}
-    numbers = {
-        case: {name: float(value) if value else math.nan for name, value in row.items() if name != "stage"}
-        for case, row in found.items()
-    }
-    return {case: {"WP_assd_mm": math.nan, **row} for case, row in numbers.items()}
+    """What a finished run found in each test case; a column that is not there is NaN.
+
+    Raises:
+        CheckpointError: there is no such file, or it holds no cases.
+    """
+    path = run / "cases.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["stage"] == stage]
+        return {row["case"]: {name: float(row.get(name) or math.nan) for name in COLUMNS} for row in rows}
+    except (OSError, KeyError, ValueError) as error:
+        told = f"{path} cannot be read as the cases of a run; bring it back, or delete {run} to have it run again"
+        raise CheckpointError(told) from error
 
 
 def cells(seeds: Sequence[Mapping[str, CaseScores] | None]) -> dict[str, dict[str, Any]]:
@@ -117,7 +124,9 @@ def _ratio(method: float, source: float, oracle: float) -> float:
 
 
 def difference(ours: Cases, theirs: Cases, *, seed: int = 0) -> dict[str, Any]:
-    """How far we are ahead over all seeds' cases, in points, with the 95 % interval of the paired bootstrap.
+    """How far we are ahead over all seeds' scans, in points, with the 95 % interval of the paired bootstrap.
+
+    A scan that several seeds judged is no further evidence: its differences are averaged, and scans are resampled.
 
     Args:
         ours: A row's cases.
@@ -127,12 +136,13 @@ def difference(ours: Cases, theirs: Cases, *, seed: int = 0) -> dict[str, Any]:
     Returns:
         For ``mean`` and ``WP``: ``{"mean", "low", "high"}``.
     """
-    both = [key for key in ours if key in theirs]
-    return {
-        name: paired_bootstrap(
-            [MEASURES[name].of(ours[key]) for key in both],
-            [MEASURES[name].of(theirs[key]) for key in both],
-            generator=torch.Generator().manual_seed(seed),
-        )._asdict()
-        for name in (MEAN, "WP")
-    }
+    found: dict[str, Any] = {}
+    for name in (MEAN, "WP"):
+        ahead: dict[str, list[float]] = {}
+        for key in ours:
+            if key in theirs:
+                ahead.setdefault(key[0], []).append(MEASURES[name].of(ours[key]) - MEASURES[name].of(theirs[key]))
+        scans = [summarize(differences).mean for differences in ahead.values()]
+        generator = torch.Generator().manual_seed(seed)
+        found[name] = paired_bootstrap(scans, [0.0] * len(scans), generator=generator)._asdict()
+    return found

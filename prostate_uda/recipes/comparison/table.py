@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prostate_uda.errors import SettingsError
 from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, CompareSettings, Run, row_order
 from prostate_uda.recipes.comparison.queue import is_done
 from prostate_uda.recipes.comparison.scores import (
@@ -16,10 +17,12 @@ from prostate_uda.recipes.comparison.scores import (
     gap_closed,
     read_cases,
 )
-from prostate_uda.recipes.record import versions
+from prostate_uda.recipes.record import Record, versions
 
 BESIDE = (SOURCE_ONLY, "self-training")
 """Rows that every row is measured against."""
+JUDGED = "target/test/"
+"""Of a run's hashes, those of the cases that it was judged on."""
 Row = Sequence[Mapping[str, CaseScores] | None]
 """The cases of each seed; None where its run is not done."""
 
@@ -31,6 +34,10 @@ def make_table(settings: CompareSettings, runs: Sequence[Run], root: Path) -> di
         settings: What was compared.
         runs: All of it.
         root: Folder of the runs' folders.
+
+    Raises:
+        SettingsError: rows of a seed were judged on different test cases.
+        CheckpointError: what a run left is damaged.
     """
     protocols = {}
     for protocol in settings.protocols:
@@ -39,7 +46,7 @@ def make_table(settings: CompareSettings, runs: Sequence[Run], root: Path) -> di
             name: [_of_seed(mine, name, seed, root) for seed in settings.seeds]
             for name in row_order([*dict.fromkeys(run.row for run in mine)])
         }
-        protocols[protocol] = protocol_table(found, settings.seeds)
+        protocols[protocol] = protocol_table(found, [_scans(mine, seed, root) for seed in settings.seeds])
     return {
         "source": settings.common.source,
         "target": settings.common.target,
@@ -57,12 +64,35 @@ def _of_seed(runs: Sequence[Run], row: str, seed: int, root: Path) -> dict[str, 
     return read_cases(root / run.folder) if is_done(root / run.folder) else None
 
 
-def protocol_table(found: Mapping[str, Row], seeds: Sequence[int]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _scans(runs: Sequence[Run], seed: int, root: Path) -> dict[str, str]:
+    """Of each test case of that seed the hash of its image, which the finished runs agree on.
+
+    Raises:
+        SettingsError: they were judged on different files.
+    """
+    first: tuple[Path, dict[str, str]] | None = None
+    for folder in (root / run.folder for run in runs if run.settings.seed == seed and is_done(root / run.folder)):
+        hashes = Record.read(folder / "run.json").content["hashes"]
+        judged = {name.removeprefix(JUDGED): told for name, told in hashes.items() if name.startswith(JUDGED)}
+        first = first or (folder, judged)
+        names = sorted(name for name in {*judged, *first[1]} if judged.get(name) != first[1].get(name))
+        if names:
+            raise SettingsError(
+                f"{first[0]} and {folder} were judged on different test cases: {names[0]} ({len(names)} files in all); "
+                "bring the target's files back and delete the run that was made from others, or give another --out"
+            )
+    images = first[1].items() if first else ()
+    return {name.removesuffix("/image"): told for name, told in images if name.endswith("/image")}
+
+
+def protocol_table(
+    found: Mapping[str, Row], scans: Sequence[Mapping[str, str]]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The rows of one protocol, and who is best.
 
     Args:
         found: Row to its cases of each seed.
-        seeds: Their names.
+        scans: Of each seed, case to the hash of its image; a case that is not there is a scan of its seed alone.
 
     Returns:
         Row to its cells, ``gap_closed`` and ``against``; and the best row by the mean of PZ, TZ and WP, the runner-up
@@ -70,9 +100,13 @@ def protocol_table(found: Mapping[str, Row], seeds: Sequence[int]) -> tuple[dict
     """
     rows: dict[str, Any] = {name: cells(cases) for name, cases in found.items()}
     means = {name: row[MEAN]["seeds"] for name, row in rows.items()}
-    missing = [math.nan] * len(seeds)
+    missing = [math.nan] * len(scans)
     paired = {
-        name: {(seed, case): row for seed, cases in zip(seeds, of, strict=True) for case, row in (cases or {}).items()}
+        name: {
+            (hashes.get(case, f"{seed}/{case}"), seed, case): row
+            for seed, (hashes, cases) in enumerate(zip(scans, of, strict=True))
+            for case, row in (cases or {}).items()
+        }
         for name, of in found.items()
     }
     for name, row in rows.items():

@@ -1,5 +1,8 @@
 """The grid of a comparison as text, and what is refused before anything runs."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from prostate_uda.errors import SettingsError, UnknownNameError
@@ -14,7 +17,7 @@ from prostate_uda.recipes.comparison.grid import (
     plan,
     row_order,
 )
-from prostate_uda.recipes.comparison.queue import startable
+from prostate_uda.recipes.comparison.queue import _with_start, startable
 
 
 def settings(*variants: Variant, **changes: object) -> CompareSettings:
@@ -64,6 +67,18 @@ def test_a_run_waits_for_those_it_starts_from() -> None:
     assert startable([learned], ()) == [learned]
 
 
+def test_where_it_started_counts_while_it_is_there(tmp_path: Path) -> None:
+    """A begun run goes on from where it did; in a comparison that was moved, from the run of now."""
+    learned = plan(settings(DMLC, LEARNED))[2]
+    old, ours, source = tmp_path / "old", tmp_path / learned.folder, tmp_path / "paper" / "seed-0" / "source-only"
+    for folder in (old, ours, source):
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"settings": {"start_from": str(old)}}))
+    assert _with_start(learned, tmp_path).start_from == old
+    (old / "run.json").unlink()
+    assert _with_start(learned, tmp_path).start_from == source
+
+
 def test_every_method_is_every_method_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "newcomer", SelfTraining)
     assert [variant.name for variant in every_method()] == [*METHODS]
@@ -96,6 +111,9 @@ def test_a_row_is_a_folder() -> None:
         ({"protocols": ("paper", "paper")}, "each once"),
         ({"variants": (DMLC, DMLC)}, "methods to compare: dmlc, dmlc"),
         ({"variants": (Variant("oracle", "dmlc"),)}, "choose another name"),
+        ({"variants": (Variant("source-only", "dmlc"),)}, "choose another name"),
+        ({"variants": (Variant("source-only.", "source-only"),)}, "choose another name"),
+        ({"variants": (Variant("source-only", "source-only", changes={"steps": 9}),)}, "choose another name"),
         ({"variants": (Variant("x", "dmlc", changes={"network": "other"}),)}, "x changes network"),
         ({"variants": (Variant("x", "dmlc", {"nothing": 1}),)}, "no option 'nothing'"),
     ],
@@ -110,3 +128,7 @@ def test_names_that_are_not_there() -> None:
         settings(DMLC, protocols=("plain",))
     with pytest.raises(UnknownNameError, match="unknown method 'dmcl'"):
         settings(Variant("dmcl", "dmcl"))
+
+
+def test_source_only_may_be_named_among_the_methods() -> None:
+    assert [run.row for run in plan(settings(Variant("source-only", "source-only"), DMLC))] == ["source-only", "dmlc"]

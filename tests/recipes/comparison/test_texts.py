@@ -25,7 +25,7 @@ def table(source: str = "phantom-3t", target: str = "phantom-1.5t") -> dict:
         "broken": [{"a": case(1, 1, 1)}, None],
         "oracle": [{"a": case(0.9, 0.9, 0.9, away=1)}] * 2,
     }
-    rows, best = protocol_table(found, (0, 1))
+    rows, best = protocol_table(found, [{}, {}])
     return {
         "command": "prostate-uda compare",
         "source": source,
