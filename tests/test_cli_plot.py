@@ -27,5 +27,5 @@ def test_plot_ntm_prints_the_last_matrices_and_where_the_picture_is(tmp_path: Pa
 def test_plot_ntm_of_a_method_without_ntm_is_one_line(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "run", {"round_1": '{"step": 1, "loss": 0.5}\n'}, "self-training")
     line = complaint(run("plot", "ntm", str(folder), "--out", str(tmp_path / "a.png")))
-    assert "self-training, which has no NTM; dmlc and metacorrection have NTMs" in line
+    assert "self-training, which has no NTM; dmlc, metacorrection, metacorrection-balanced have NTMs" in line
     assert list(tmp_path.iterdir()) == [folder]

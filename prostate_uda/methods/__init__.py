@@ -29,7 +29,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "adaptsegnet": AdaptSegNet,
     "dmlc": partial(MetaCorrection, level_weights=(0.0, 1.0)),
     "metacorrection": partial(MetaCorrection, level_weights=(0.1, 1.0)),
-    "recommended": partial(
+    "metacorrection-balanced": partial(
         MetaCorrection, ntm_mode="learned", portion=0.5, anchor=0.2, learned_rate=0.05, virtual_rate=1e-2
     ),
 }

@@ -17,7 +17,7 @@ CITATIONS: dict[str, tuple[str, ...]] = {
     "adaptsegnet": ("tsai2018adaptsegnet",),
     "dmlc": (FOUNDATION,),
     "metacorrection": (FOUNDATION,),
-    "recommended": (FOUNDATION, "zou2018cbst"),
+    "metacorrection-balanced": (FOUNDATION, "zou2018cbst"),
 }
 """Method to keys in :data:`BIBTEX`, which several may share; a baseline without a source cites the paper it is in."""
 

@@ -139,7 +139,7 @@ def _method(run: Path, settings: Mapping[str, Any]) -> MetaCorrection:
     having = {name: found for name in METHODS if isinstance(found := build_method(name), MetaCorrection)}
     name = settings.get("method")
     if name not in having:
-        raise SettingsError(f"{run} was adapted with {name}, which has no NTM; {' and '.join(having)} have NTMs")
+        raise SettingsError(f"{run} was adapted with {name}, which has no NTM; {', '.join(having)} have NTMs")
     return having[name]
 
 

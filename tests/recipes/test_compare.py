@@ -71,7 +71,7 @@ def compared(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def record(out: Path, row: str) -> dict:
-    return json.loads((out / "runs" / "paper" / "seed-0" / row / "run.json").read_text())
+    return json.loads((out / "runs" / "paper" / "seed-0" / row / "run.json").read_text(encoding="utf-8"))
 
 
 def weights(out: Path, row: str, stage: str) -> dict[str, torch.Tensor]:
@@ -84,7 +84,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_the_table_is_that_of_its_runs(compared: Path) -> None:
-    table = json.loads((compared / "table.json").read_text())
+    table = json.loads((compared / "table.json").read_text(encoding="utf-8"))
     assert {"command", "source", "target", "seeds", "protocols"} <= table.keys()
     rows = table["protocols"]["paper"]
     assert list(rows) == ["source-only", "dmlc", "oracle"]
@@ -127,11 +127,11 @@ def test_a_new_method_is_compared_and_one_that_breaks_stops_no_other(
     folder = "paper/seed-0/newcomer,breaks=true"
     assert table["failed"] == {folder: "ArithmeticError: nothing left to divide"}
     assert list(table["protocols"]["paper"])[:2] == ["source-only", "dmlc"]
-    told = (compared / "table.md").read_text()
+    told = (compared / "table.md").read_text(encoding="utf-8")
     assert "| newcomer | " in told
     assert "| newcomer?breaks=true | - | - |" in told
     (complaint,) = (compared / "complaints").iterdir()
-    assert "Traceback" in complaint.read_text()
+    assert "Traceback" in complaint.read_text(encoding="utf-8")
     assert record(compared, "metacorrection")["settings"]["start_from"].endswith("dmlc")
     assert same(weights(compared, "metacorrection", "predictor"), weights(compared, "dmlc", "predictor"))
     given = command(compared, "--methods=newcomer?breaks=true,dmlc,newcomer,metacorrection")[3:]
