@@ -42,7 +42,7 @@ from prostate_uda.engines.observers import Progress
 from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
 from prostate_uda.maths import losses, noise
 from prostate_uda.methods import MetaCorrection, Method, Optimization, SelfTraining, SourceOnly, State
-from prostate_uda.methods.base import Losses, descend, forward, forward_unmoved, segmentation_loss
+from prostate_uda.methods.base import Losses, both_domains, finish
 from prostate_uda.metrics import summarize, zone_dice
 from prostate_uda.networks import FinalLogits, build_network
 from prostate_uda.recipes.record import read_json, versions, write_json
@@ -124,15 +124,10 @@ class KnownNoise(Method):
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
         """As :class:`SelfTraining`'s but for the correction."""
-        state.network.train()
-        state.schedule()
-        on_source = segmentation_loss(forward_unmoved(state.network, source.image), source.label, LEVELS)
-        logits = forward(state.network, target.image).logits
-        pairs = zip(logits, state.tensors["ntm"], strict=True)
+        on_source, levels = both_domains(state, source, target, LEVELS)
+        pairs = zip(levels.logits, state.tensors["ntm"], strict=True)
         on_target = losses.weighted_sum([noise.corrected_nll(z, T, target.label) for z, T in pairs], LEVELS)
-        descend(state.optimizers["network"], on_source + on_target)
-        state.step += 1
-        return {"source": on_source.detach(), "target": on_target.detach()}
+        return finish(state, on_source + on_target, source=on_source, target=on_target)
 
 
 def noisy(labels: Tensor, transition: Tensor, generator: torch.Generator) -> Tensor:

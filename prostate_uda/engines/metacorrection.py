@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from prostate_uda.engines.trainer import AdaptationTrainer, PairedLoader
-from prostate_uda.methods.base import Optimization
 from prostate_uda.methods.metacorrection import MetaCorrection
+from prostate_uda.networks.optimization import Optimization
 
 
 class MetaCorrectionTrainer(AdaptationTrainer):

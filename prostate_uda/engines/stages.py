@@ -19,7 +19,8 @@ from prostate_uda.engines.execution import Execution, ahead
 from prostate_uda.engines.observers import Progress, Task
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair
 from prostate_uda.errors import CheckpointError
-from prostate_uda.methods.base import Method, Optimization, State
+from prostate_uda.methods.base import Method, State
+from prostate_uda.networks.optimization import Optimization
 from prostate_uda.networks.teacher import Teacher
 
 

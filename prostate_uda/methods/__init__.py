@@ -5,7 +5,7 @@ from functools import partial
 
 from prostate_uda.errors import UnknownNameError
 from prostate_uda.methods.adaptsegnet import AdaptSegNet
-from prostate_uda.methods.base import Losses, Method, Optimization, State
+from prostate_uda.methods.base import Losses, Method, State
 from prostate_uda.methods.class_balanced import ClassBalanced, LabelRegularized
 from prostate_uda.methods.entropy import EntropyMinimization
 from prostate_uda.methods.maxsquare import MaxSquare
@@ -14,6 +14,7 @@ from prostate_uda.methods.options import check_options
 from prostate_uda.methods.self_training import SelfTraining
 from prostate_uda.methods.source_only import SourceOnly
 from prostate_uda.methods.uncertainty import Uncertainty
+from prostate_uda.networks.optimization import Optimization
 
 METHODS: dict[str, Callable[..., Method]] = {
     "source-only": SourceOnly,

@@ -17,7 +17,6 @@ from prostate_uda.errors import SettingsError
 from prostate_uda.methods.base import (
     Losses,
     Method,
-    Optimization,
     State,
     check_level_weights,
     descend,
@@ -27,6 +26,7 @@ from prostate_uda.methods.base import (
     total,
 )
 from prostate_uda.networks.discriminators import Discriminator
+from prostate_uda.networks.optimization import Optimization
 from prostate_uda.networks.teacher import Teacher
 
 SOURCE, TARGET = 0.0, 1.0

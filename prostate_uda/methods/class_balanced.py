@@ -30,16 +30,14 @@ from prostate_uda.maths.selection import BalancedSelection, RegularizedSelection
 from prostate_uda.methods.base import (
     Losses,
     Method,
-    Optimization,
     State,
+    both_domains,
     check_level_weights,
     check_weight,
-    descend,
-    forward,
-    forward_unmoved,
+    finish,
     segmentation_loss,
-    summed,
 )
+from prostate_uda.networks.optimization import Optimization
 from prostate_uda.networks.teacher import Teacher
 
 
@@ -80,15 +78,10 @@ class _Portioned(Method):
         """The target's loss of logits, label and count, of one level."""
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
-        """Both domains forward, one backward; batch-norm statistics follow the target."""
-        state.network.train()
-        state.schedule()
-        on_source = segmentation_loss(forward_unmoved(state.network, source.image), source.label, self.level_weights)
-        levels = forward(state.network, target.image)
+        """Both domains forward, one backward."""
+        on_source, levels = both_domains(state, source, target, self.level_weights)
         on_target = segmentation_loss(levels, target.label, self.level_weights, self.target_loss(state, target))
-        descend(state.optimizers["network"], on_source + self.target_weight * on_target)
-        state.step += 1
-        return summed(source=on_source, target=on_target)
+        return finish(state, on_source + self.target_weight * on_target, source=on_source, target=on_target)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,11 @@ from prostate_uda.methods.base import (
     Losses,
     Method,
     State,
+    both_domains,
     check_level_weights,
     check_weight,
-    descend,
-    forward,
-    forward_unmoved,
+    finish,
     segmentation_loss,
-    summed,
 )
 from prostate_uda.networks.levels import Levels
 
@@ -44,14 +42,10 @@ class EntropyMinimization(Method):
         check_weight("target_weight", self.target_weight)
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
-        """Both domains forward, one backward; batch-norm statistics follow the target, whose label is not read."""
-        state.network.train()
-        state.schedule()
-        on_source = segmentation_loss(forward_unmoved(state.network, source.image), source.label, self.level_weights)
-        on_target = self.doubt(forward(state.network, target.image))
-        descend(state.optimizers["network"], on_source + self.target_weight * on_target)
-        state.step += 1
-        return summed(source=on_source, target=on_target)
+        """Both domains forward, one backward; the target's label is not read."""
+        on_source, levels = both_domains(state, source, target, self.level_weights)
+        on_target = self.doubt(levels)
+        return finish(state, on_source + self.target_weight * on_target, source=on_source, target=on_target)
 
     def doubt(self, levels: Levels) -> Tensor:
         """``Σ_l α_l mean H``, this process's share; heads of weight zero are not computed with."""

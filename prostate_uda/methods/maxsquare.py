@@ -24,14 +24,11 @@ from prostate_uda.methods.base import (
     Losses,
     Method,
     State,
+    both_domains,
     check_level_weights,
     check_weight,
-    descend,
-    forward,
-    forward_unmoved,
+    finish,
     labelled,
-    segmentation_loss,
-    summed,
 )
 from prostate_uda.networks.levels import Levels
 
@@ -65,16 +62,11 @@ class MaxSquare(Method):
             )
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
-        """Both domains forward, one backward; batch-norm statistics follow the target, whose label is not read."""
-        state.network.train()
-        state.schedule()
-        on_source = segmentation_loss(forward_unmoved(state.network, source.image), source.label, self.level_weights)
-        levels = forward(state.network, target.image)
+        """Both domains forward, one backward; the target's label is not read."""
+        on_source, levels = both_domains(state, source, target, self.level_weights)
         on_target, guidance = self.sharpening(levels), self.guidance(levels)
         on_both = on_source + self.target_weight * (on_target + self.guidance_weight * guidance)
-        descend(state.optimizers["network"], on_both)
-        state.step += 1
-        return summed(source=on_source, target=on_target, guidance=guidance)
+        return finish(state, on_both, source=on_source, target=on_target, guidance=guidance)
 
     def sharpening(self, levels: Levels) -> Tensor:
         """``-mean [w ½ Σ_c p_c²]`` over the pixels of the deepest head, this process's share."""

@@ -28,7 +28,6 @@ from prostate_uda.maths.selection import BalancedSelection, Selection, target_li
 from prostate_uda.methods.base import (
     Losses,
     Method,
-    Optimization,
     State,
     check_choices,
     check_level_weights,
@@ -39,6 +38,7 @@ from prostate_uda.methods.base import (
     total,
 )
 from prostate_uda.networks.gates import Gates
+from prostate_uda.networks.optimization import Optimization
 from prostate_uda.networks.splits import Passes, Scope, run_shared, split
 from prostate_uda.networks.teacher import Teacher
 

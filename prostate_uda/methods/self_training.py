@@ -16,13 +16,11 @@ from prostate_uda.methods.base import (
     Losses,
     Method,
     State,
+    both_domains,
     check_level_weights,
     check_weight,
-    descend,
-    forward,
-    forward_unmoved,
+    finish,
     segmentation_loss,
-    summed,
 )
 
 
@@ -56,11 +54,7 @@ class SelfTraining(Method):
         return Selection(threshold=self.confidence, portion=0.5 if self.per_class else None)
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
-        """Both domains forward, one backward; batch-norm statistics follow the target."""
-        state.network.train()
-        state.schedule()
-        on_source = segmentation_loss(forward_unmoved(state.network, source.image), source.label, self.level_weights)
-        on_target = segmentation_loss(forward(state.network, target.image), target.label, self.level_weights)
-        descend(state.optimizers["network"], on_source + self.target_weight * on_target)
-        state.step += 1
-        return summed(source=on_source, target=on_target)
+        """Both domains forward, one backward."""
+        on_source, levels = both_domains(state, source, target, self.level_weights)
+        on_target = segmentation_loss(levels, target.label, self.level_weights)
+        return finish(state, on_source + self.target_weight * on_target, source=on_source, target=on_target)

@@ -6,7 +6,7 @@ L = Σ_l α_l CE(f_l(x_s), y_s)
 from dataclasses import dataclass
 
 from prostate_uda.data.batch import Batch
-from prostate_uda.methods.base import Losses, Method, State, descend, forward, segmentation_loss, summed
+from prostate_uda.methods.base import Losses, Method, State, finish, forward, segmentation_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,4 @@ class SourceOnly(Method):
         state.network.train()
         state.schedule()
         loss = segmentation_loss(forward(state.network, source.image), source.label, self.level_weights)
-        descend(state.optimizers["network"], loss)
-        state.step += 1
-        return summed(source=loss)
+        return finish(state, loss, source=loss)

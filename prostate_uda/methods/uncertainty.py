@@ -22,14 +22,11 @@ from prostate_uda.methods.base import (
     Losses,
     Method,
     State,
+    both_domains,
     check_level_weights,
     check_weight,
-    descend,
-    forward,
-    forward_unmoved,
+    finish,
     labelled,
-    segmentation_loss,
-    summed,
 )
 from prostate_uda.networks.levels import Levels
 
@@ -56,14 +53,10 @@ class Uncertainty(Method):
         check_weight("target_weight", self.target_weight)
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
-        """Both domains forward, one backward; batch-norm statistics follow the target."""
-        state.network.train()
-        state.schedule()
-        on_source = segmentation_loss(forward_unmoved(state.network, source.image), source.label, self.level_weights)
-        on_target = self.rectified(forward(state.network, target.image), target.label)
-        descend(state.optimizers["network"], on_source + self.target_weight * on_target)
-        state.step += 1
-        return summed(source=on_source, target=on_target)
+        """Both domains forward, one backward."""
+        on_source, levels = both_domains(state, source, target, self.level_weights)
+        on_target = self.rectified(levels, target.label)
+        return finish(state, on_source + self.target_weight * on_target, source=on_source, target=on_target)
 
     def rectified(self, levels: Levels, label: Tensor) -> Tensor:
         """``Σ_l α_l mean [exp(-V_l) CE + V_l]``, this process's share."""
