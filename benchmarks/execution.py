@@ -9,7 +9,6 @@ seen), and the method's step. Ratios are taken within a turn, so that a machine 
 import argparse
 import json
 import statistics
-import sys
 import time
 from contextlib import closing
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 import torch._dynamo
 import torch._functorch.config
+from tables import command, name_of
 from torch import nn
 
 from prostate_uda.data.slices import BatchStream, SliceSet
@@ -69,10 +69,8 @@ def main() -> None:
     write_json(
         given.out,
         {
-            "device": torch.cuda.get_device_name()
-            if device.type == "cuda"
-            else f"{torch.get_num_threads()} CPU threads",
-            "command": " ".join(["python benchmarks/execution.py", *sys.argv[1:]]),
+            "device": name_of(device),
+            "command": command("execution"),
             "versions": versions(),
             "rows": rows,
         },

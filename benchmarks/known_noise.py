@@ -17,7 +17,6 @@ gives; ``error_ratio`` is mean |T - T_true| over mean |I - T_true|. Rows that ar
 import argparse
 import copy
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +26,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from tables import ZONES
+from tables import ZONES, command, place
 from torch import Tensor, nn
 
 from prostate_uda.data.batch import Batch
@@ -262,12 +261,11 @@ def complete(out: Path, seeds: Sequence[int], ntms: Sequence[str], settings: Set
     made_with = json.loads(json.dumps({"settings": asdict(settings), "matrices": NTMS}))
     before = read_json(out) if out.exists() else {}
     rows = list(before["rows"]) if before and all(before.get(key) == made_with[key] for key in made_with) else []
-    command = " ".join(["python benchmarks/known_noise.py", *sys.argv[1:]])
     done = {(row["ntm"], row["seed"], row["variant"], row["scope"]) for row in rows}
     for row in new_rows(done, seeds, ntms, settings, progress):
         rows.append(row)
         found = {"summary": summary(rows), "rows": rows}
-        write_json(out, {"command": command, "versions": versions(), **made_with, **found})
+        write_json(out, {"command": command("known_noise"), "versions": versions(), **made_with, **found})
 
 
 def main() -> None:
@@ -277,7 +275,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--out", type=Path, help="default: results/, or runs/ with --quick")
     given = parser.parse_args()
-    out = given.out or (Path("runs") if given.quick else Path(__file__).parent / "results") / "known_noise.json"
+    out = place("known_noise", given.out, quick=given.quick)
     seeds = [0] if given.quick else [int(seed) for seed in given.seeds.split(",")]
     ntms, settings = (list(NTMS)[:1], QUICK) if given.quick else (list(NTMS), Settings())
     complete(out, seeds, ntms, settings, RichProgress(Console()))

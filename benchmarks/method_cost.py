@@ -11,13 +11,13 @@ predictor's training) is not in it. Networks are warmed up as ``step_cost.py`` s
 import argparse
 import copy
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from step_cost import Bench, name_of
+from step_cost import Bench
+from tables import command, name_of, place
 from torch import nn
 
 from prostate_uda.display import RichProgress
@@ -42,11 +42,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the small network alone, two turns")
     parser.add_argument("--out", type=Path, help="default: results/, or runs/ with --quick")
     given = parser.parse_args()
-    out = given.out or (Path("runs") if given.quick else Path(__file__).parent / "results") / "method_cost.json"
+    out = place("method_cost", given.out, quick=given.quick)
     device = pick_device(given.device)
     cases, turns = (CASES[:1], 2) if given.quick else (CASES, given.turns)
-    command = " ".join(["python benchmarks/method_cost.py", *sys.argv[1:]])
-    told = {"device": name_of(device), "command": command, "precision": given.precision, "versions": versions()}
+    told = {
+        "device": name_of(device),
+        "command": command("method_cost"),
+        "precision": given.precision,
+        "versions": versions(),
+    }
     rows: list[dict[str, Any]] = []
     with RichProgress(Console()).task("networks", len(cases)) as task:
         for network, size in cases:

@@ -19,9 +19,9 @@ import torch
 from rich.console import Console
 from tables import drop, table
 
-from prostate_uda.cli.adapting import read_options
+from prostate_uda.cli.comparing import read_variants
 from prostate_uda.display import RichProgress
-from prostate_uda.recipes import AdaptSettings, adapt
+from prostate_uda.recipes import AdaptSettings, Variant, adapt
 from prostate_uda.recipes.record import read_json, versions, write_json
 
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ def main() -> None:
         "versions": versions(),
         "seeds": seeds,
         "protocols": {
-            augment: protocol({**common, "augment": augment}, seeds, given.methods.split(","), given.runs / augment)
+            augment: protocol({**common, "augment": augment}, seeds, read_variants(given.methods), given.runs / augment)
             for augment in given.augments.split(",")
         },
     }
@@ -57,22 +57,20 @@ def main() -> None:
     print(json.dumps(content["protocols"], indent=1))
 
 
-def protocol(common: dict[str, Any], seeds: list[int], methods: list[str], runs: Path) -> dict[str, Any]:
+def protocol(common: dict[str, Any], seeds: list[int], methods: tuple[Variant, ...], runs: Path) -> dict[str, Any]:
     """Every method on every seed; the first method's run of a seed trains the source network of the others."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for seed in seeds:
         first = None
-        for method in methods:
-            folder = runs / f"{method}-{seed}"
-            name, _, query = method.partition("?")
-            options = read_options(query.split("&")) if query else {}
-            settings = AdaptSettings(**common, method=name, options=options, seed=seed, start_from=first)
+        for row in methods:
+            folder = runs / f"{row.name}-{seed}"
+            settings = AdaptSettings(**common, method=row.method, options=row.options, seed=seed, start_from=first)
             results = one(settings, folder)
             if first is None or not (first / "checkpoints" / "predictor.pt").exists():
                 first = folder
-            if name != "source-only":  # its row is there whether or not it is asked for
-                rows.setdefault(method, []).append(results["adapted"])
-            if method == methods[0]:
+            if row.method != "source-only":  # its row is there whether or not it is asked for
+                rows.setdefault(row.name, []).append(results["adapted"])
+            if row == methods[0]:
                 rows.setdefault("source-only", []).append(results["source_only"])
                 rows.setdefault("source-only, on the source", []).append(results["source_only_on_source"])
     return {

@@ -16,7 +16,6 @@ self-training precede: as deep networks are drawn at random, G in float32 is rou
 import argparse
 import copy
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -26,6 +25,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from tables import command, name_of, place
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="deeplab-small at 96 pixels, two turns")
     parser.add_argument("--out", type=Path, help="default: results/, or runs/ with --quick")
     given = parser.parse_args()
-    out = given.out or (Path("runs") if given.quick else Path(__file__).parent / "results") / "step_cost.json"
+    out = place("step_cost", given.out, quick=given.quick)
     device = pick_device(given.device)
     cases = [(f"deeplab-resnet{d}", int(size)) for size in given.sizes.split(",") for d in given.depths.split(",")]
     cases = [("deeplab-small", 96)] if given.quick else cases
@@ -84,20 +84,10 @@ def main() -> None:
             bench = Bench(network, size, device, given.precision)
             rows += bench.rows(2 if given.quick else turns[size])
             told = {"rows": rows, "versions": versions(), "precision": given.precision}
-            write_json(out, {"device": name_of(device), "command": command(), **told})
+            write_json(out, {"device": name_of(device), "command": command("step_cost"), **told})
             task.advance()
     for row in rows:
         print("  ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-
-
-def command() -> str:
-    """As it was called."""
-    return " ".join(["python benchmarks/step_cost.py", *sys.argv[1:]])
-
-
-def name_of(device: torch.device) -> str:
-    """The GPU, or how many threads."""
-    return torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
 
 
 class Bench:

@@ -1,11 +1,30 @@
-"""What benchmark scripts share: Dice over seeds, and how it is written down."""
+"""What benchmark scripts share: Dice over seeds, how it is written down, and where."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from prostate_uda.metrics import summarize
 
 ZONES = ("PZ", "TZ", "WP", "WP_pooled")
+
+
+def command(script: str) -> str:
+    """The script as it was called."""
+    return " ".join([f"python benchmarks/{script}.py", *sys.argv[1:]])
+
+
+def place(script: str, given: Path | None, *, quick: bool) -> Path:
+    """Where results go: as given, else among the committed ones, but for a quick run's, which say nothing."""
+    return given or (Path("runs") if quick else Path(__file__).parent / "results") / f"{script}.json"
+
+
+def name_of(device: torch.device) -> str:
+    """The GPU, or how many threads."""
+    return torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
 
 
 def table(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
