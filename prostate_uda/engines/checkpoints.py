@@ -24,8 +24,13 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(path: Path, device: torch.device | str = "cpu", *, mmap: bool = False) -> dict[str, Any]:
     """Read what :func:`save` wrote; nothing but data is unpickled.
+
+    Args:
+        path: Of the file.
+        device: Where its tensors go.
+        mmap: Leave them on disk until they are looked at; for who wants to know what a checkpoint is of.
 
     Raises:
         CheckpointError: no such file, not a checkpoint, or of another format.
@@ -33,7 +38,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the folder of a finished run")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location=device, mmap=mmap, weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({type(error).__name__}); delete it and resume"

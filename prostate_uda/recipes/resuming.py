@@ -119,7 +119,7 @@ def begin_anew(place: Workplace, stages: Mapping[str, Method]) -> None:
         stages: The run's, in order, with their methods.
     """
     names, paths = list(stages), {name: place.checkpoint(name) for name in stages}
-    written = {name: checkpoints.load(path).get("method") for name, path in paths.items() if path.exists()}
+    written = {name: checkpoints.load(path, mmap=True).get("method") for name, path in paths.items() if path.exists()}
     outdated = [name for name, method in written.items() if method != repr(stages[name])]
     if not outdated:
         return

@@ -23,10 +23,10 @@ def tiny(*, frozen_bn: bool = False) -> DeepLab:
     return tiny_deeplab(frozen_bn=frozen_bn).double()
 
 
-def batch(seed: int) -> Batch:
+def batch(seed: int, ignored: float = 0.2) -> Batch:
     rng = torch.Generator().manual_seed(seed)
     label = torch.randint(3, (2, 32, 32), generator=rng)
-    label[torch.rand(label.shape, generator=rng) < 0.2] = IGNORE
+    label[torch.rand(label.shape, generator=rng) < ignored] = IGNORE
     return Batch(image=torch.randn(2, 1, 32, 32, generator=rng, dtype=torch.float64), label=label)
 
 
@@ -83,12 +83,17 @@ def test_source_only_does_not_look_at_the_target() -> None:
     torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=0)
 
 
-def test_batch_norm_follows_the_target_in_self_training() -> None:
+def assert_batch_norm_follows_the_target(method: Method) -> None:
+    """After a step the statistics are those of one pass of the target."""
     net, source, target = tiny(), batch(1), batch(2)
     alone = deepcopy(net)
     alone(target.image)
-    SelfTraining().step(SelfTraining().prepare(net, SGD), source, target)
+    method.step(method.prepare(net, SGD), source, target)
     torch.testing.assert_close(dict(net.named_buffers()), dict(alone.named_buffers()), rtol=0, atol=0)
+
+
+def test_batch_norm_follows_the_target_in_self_training() -> None:
+    assert_batch_norm_follows_the_target(SelfTraining())
 
 
 def adversarial() -> AdaptSegNet:

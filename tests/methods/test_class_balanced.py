@@ -15,17 +15,11 @@ from prostate_uda.methods import METHODS, LabelRegularized, Optimization, build_
 from prostate_uda.networks import DeepLab
 from prostate_uda.networks.teacher import Teacher
 from tests.builders import tiny_deeplab, tiny_teacher
+from tests.methods.test_baselines import batch
 
 RATE = 0.05
 SGD = Optimization(algorithm="sgd", learning_rate=RATE, power=0.0)
 A = 0.25
-
-
-def batch(seed: int) -> Batch:
-    rng = torch.Generator().manual_seed(seed)
-    label = torch.randint(3, (2, 32, 32), generator=rng)
-    label[torch.rand(label.shape, generator=rng) < 0.5] = IGNORE
-    return Batch(image=torch.randn(2, 1, 32, 32, generator=rng, dtype=torch.float64), label=label)
 
 
 def crossed(z: Tensor, label: Tensor) -> Tensor:
@@ -70,7 +64,12 @@ def expected_after_one_step(name: str, net: DeepLab, source: Batch, target: Batc
 
 @pytest.mark.parametrize("name", ["threshold", "cbst", "mrkld", "mrent", "lrent"])
 def test_the_weights_move_by_the_expected_amounts(name: str) -> None:
-    net, teacher, source, target = tiny_deeplab().double(), tiny_teacher(7).double(), batch(1), batch(2)
+    net, teacher, source, target = (
+        tiny_deeplab().double(),
+        tiny_teacher(7).double(),
+        batch(1, ignored=0.5),
+        batch(2, ignored=0.5),
+    )
     expected = expected_after_one_step(name, net, source, target, teacher)
     method = build_method(name)
     method.step(method.prepare(net, SGD, teacher=teacher), source, target)
@@ -82,7 +81,7 @@ def test_the_five_are_five() -> None:
     for name in ("cbst", "mrkld", "mrent", "lrent"):
         net, method = tiny_deeplab(), build_method(name)
         state = method.prepare(net, SGD, teacher=tiny_teacher(7))
-        method.step(state, *(Batch(b.image.float(), b.label) for b in (batch(1), batch(2))))
+        method.step(state, *(Batch(b.image.float(), b.label) for b in (batch(1, ignored=0.5), batch(2, ignored=0.5))))
         ends.append(torch.cat([value.detach().flatten() for value in net.parameters()]))
     assert all(not torch.equal(one, other) for place, one in enumerate(ends) for other in ends[:place])
 

@@ -1,7 +1,5 @@
 """Entropy minimization: its step beside the same step written out, and what it must not look at."""
 
-from copy import deepcopy
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +9,14 @@ from prostate_uda.errors import SettingsError, ShapeError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import EntropyMinimization, Optimization
 from prostate_uda.networks import DeepLab, Levels
-from tests.methods.test_baselines import SGD, batch, expected_after_one_step, plain_loss, tiny
+from tests.methods.test_baselines import (
+    SGD,
+    assert_batch_norm_follows_the_target,
+    batch,
+    expected_after_one_step,
+    plain_loss,
+    tiny,
+)
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -36,11 +41,7 @@ def test_the_weights_move_by_the_expected_amounts_and_the_targets_label_is_not_r
 
 
 def test_batch_norm_follows_the_target() -> None:
-    net, source, target = tiny(), batch(1), batch(2)
-    alone = deepcopy(net)
-    alone(target.image)
-    EntropyMinimization().step(EntropyMinimization().prepare(net, SGD), source, target)
-    torch.testing.assert_close(dict(net.named_buffers()), dict(alone.named_buffers()), rtol=0, atol=0)
+    assert_batch_norm_follows_the_target(EntropyMinimization())
 
 
 def test_the_target_term_by_hand() -> None:

@@ -1,7 +1,5 @@
 """Maximum squares: its step beside the same step written out, its weights, its guidance."""
 
-from copy import deepcopy
-
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +10,14 @@ from prostate_uda.errors import SettingsError, ShapeError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import MaxSquare
 from prostate_uda.networks import DeepLab, Levels
-from tests.methods.test_baselines import SGD, batch, expected_after_one_step, plain_loss, tiny
+from tests.methods.test_baselines import (
+    SGD,
+    assert_batch_norm_follows_the_target,
+    batch,
+    expected_after_one_step,
+    plain_loss,
+    tiny,
+)
 
 PLAIN = MaxSquare(target_weight=0.5, rarity_exponent=0.0, guidance_weight=0.0)
 WHOLE = MaxSquare(target_weight=0.5, rarity_exponent=0.3, guidance_weight=0.2, guidance_threshold=0.6)
@@ -70,11 +75,7 @@ def test_the_weights_move_by_the_expected_amounts_and_the_targets_label_is_not_r
 
 
 def test_batch_norm_follows_the_target() -> None:
-    net, source, target = tiny(), batch(1), batch(2)
-    alone = deepcopy(net)
-    alone(target.image)
-    MaxSquare().step(MaxSquare().prepare(net, SGD), source, target)
-    torch.testing.assert_close(dict(net.named_buffers()), dict(alone.named_buffers()), rtol=0, atol=0)
+    assert_batch_norm_follows_the_target(MaxSquare())
 
 
 def levels(shallow: list[list[float]], deep: list[list[float]]) -> Levels:

@@ -1,7 +1,5 @@
 """Rectified self-training: its step beside the same step written out."""
 
-from copy import deepcopy
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +9,13 @@ from prostate_uda.errors import SettingsError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import Uncertainty
 from prostate_uda.networks import DeepLab, Levels
-from tests.methods.test_baselines import SGD, batch, expected_after_one_step, tiny
+from tests.methods.test_baselines import (
+    SGD,
+    assert_batch_norm_follows_the_target,
+    batch,
+    expected_after_one_step,
+    tiny,
+)
 
 
 def rectified(logits: Tensor, other: Tensor, label: Tensor) -> Tensor:
@@ -38,11 +42,7 @@ def test_the_weights_move_by_the_expected_amounts() -> None:
 
 
 def test_batch_norm_follows_the_target() -> None:
-    net, source, target = tiny(), batch(1), batch(2)
-    alone = deepcopy(net)
-    alone(target.image)
-    Uncertainty().step(Uncertainty().prepare(net, SGD), source, target)
-    torch.testing.assert_close(dict(net.named_buffers()), dict(alone.named_buffers()), rtol=0, atol=0)
+    assert_batch_norm_follows_the_target(Uncertainty())
 
 
 def test_a_label_that_the_heads_doubt_teaches_less() -> None:

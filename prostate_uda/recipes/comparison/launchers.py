@@ -62,8 +62,13 @@ def attempt(settings: AdaptSettings, out: Path, complaint: Path, progress: Progr
     except Exception as error:  # noqa: BLE001  it is told at the end, beside what the other runs came to
         told = str(error) if isinstance(error, ProstateUDAError) else f"{type(error).__name__}: {error}"
         more = "" if isinstance(error, ProstateUDAError) else traceback.format_exc()
-        complaint.parent.mkdir(parents=True, exist_ok=True)
-        complaint.write_text(" ".join(told.split()) + "\n" + more, encoding="utf-8")
+        _complain(complaint, told, more)
+
+
+def _complain(complaint: Path, told: str, more: str = "") -> None:
+    """Write down why a run failed: a line, and what else there is below."""
+    complaint.parent.mkdir(parents=True, exist_ok=True)
+    complaint.write_text(" ".join(told.split()) + "\n" + more, encoding="utf-8")
 
 
 class Ended:
@@ -207,8 +212,7 @@ class Cluster:
             told = f"{self.name} refuses the job: {' '.join(str(error).split())}; mend --slurm, or use --launcher local"
             if not self._started:
                 raise SettingsError(told) from error
-            complaint.parent.mkdir(parents=True, exist_ok=True)
-            complaint.write_text(told + "\n", encoding="utf-8")
+            _complain(complaint, told)
             return Ended()
         return self._started[-1]
 
