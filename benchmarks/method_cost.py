@@ -90,8 +90,8 @@ def prepared(bench: Bench, method: Method) -> State:
     if "domain_predictor" in method.needs:
         judge = AdaptSegNet().prepare(network, Optimization()).modules["discriminator"]
         needed["domain_predictor"] = DomainPredictor(copy.deepcopy(network), judge)
-    if "teacher" in method.needs:
-        needed["teacher"] = Teacher(network, torch.full((CLASSES,), 0.5))
+    if {"teacher", "confusion"} & method.needs:
+        needed["teacher"] = Teacher(network, torch.full((CLASSES,), 0.5), torch.eye(CLASSES))
     return method.prepare(network, Optimization(), **needed)
 
 

@@ -166,6 +166,29 @@ def comparison_table(table: Mapping[str, Any]) -> Table:
     return shown
 
 
+def rank_tables(ranked: Mapping[str, Any]) -> list[Table]:
+    """A comparison's networks by their mean rank, and how far each criterion's order is that of the Dice."""
+    rows = Table(title="Networks by the mean rank of three criteria without labels", title_justify="left")
+    names = ("protocol", "seed", "row", "consistency", "certainty", "plausibility", "mean_rank", "dice")
+    for name in names:
+        rows.add_column(name.replace("_", " "), overflow="fold", justify="left" if name == "row" else "right")
+    for row in sorted(ranked["rows"], key=lambda row: (row["protocol"], row["seed"], -row["mean_rank"])):
+        rows.add_row(*(_number(row[name]) for name in names))
+    found = Table(title="How far the order is that of the Dice, mean over seeds", title_justify="left")
+    for name in ("protocol", "criterion", "Spearman", "regret in points", "chosen"):
+        found.add_column(name, overflow="fold")
+    for protocol, criteria in ranked["agreement"].items():
+        for name, told in criteria.items():
+            numbers = _number(told["spearman"]), _number(told["regret"])
+            found.add_row(protocol, name.replace("_", " "), *numbers, ", ".join(dict.fromkeys(told["chosen"])))
+    return [rows, found] if ranked["agreement"] else [rows]
+
+
+def _number(value: object) -> Text:
+    """A float to three digits; of a name it is the name."""
+    return Text("-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value))
+
+
 def findings_table(findings: Sequence[Finding]) -> Table:
     """What the doctor found, the worst first."""
     table = Table(title="What was found", title_justify="left", show_lines=True)

@@ -2,6 +2,8 @@
 
 import torch
 
+from prostate_uda.data.batch import Batch
+from prostate_uda.maths.losses import IGNORE
 from prostate_uda.networks import DeepLab
 from prostate_uda.networks.teacher import Teacher
 
@@ -21,4 +23,16 @@ def tiny_deeplab(seed: int = 0, **changes: object) -> DeepLab:
 
 def tiny_teacher(seed: int = 0, **changes: object) -> Teacher:
     """A tiny network that has made pseudo-labels by unlike thresholds."""
-    return Teacher(tiny_deeplab(seed, **changes), torch.tensor([0.9, 0.4, 0.6]))
+    return Teacher(
+        tiny_deeplab(seed, **changes),
+        torch.tensor([0.9, 0.4, 0.6]),
+        torch.tensor([[90, 5, 5], [20, 60, 20], [10, 5, 80]]),
+    )
+
+
+def random_batch(seed: int) -> Batch:
+    """Two images of noise with labels of noise, a fifth of them IGNORE."""
+    rng = torch.Generator().manual_seed(seed)
+    label = torch.randint(3, (2, 32, 32), generator=rng)
+    label[torch.rand(label.shape, generator=rng) < 0.2] = IGNORE
+    return Batch(image=torch.randn(2, 1, 32, 32, generator=rng), label=label)

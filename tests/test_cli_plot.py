@@ -1,4 +1,4 @@
-"""The command's side of figures: plot ntm."""
+"""The command's side of figures."""
 
 from pathlib import Path
 
@@ -27,5 +27,12 @@ def test_plot_ntm_prints_the_last_matrices_and_where_the_picture_is(tmp_path: Pa
 def test_plot_ntm_of_a_method_without_ntm_is_one_line(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "run", {"round_1": '{"step": 1, "loss": 0.5}\n'}, "self-training")
     line = complaint(run("plot", "ntm", str(folder), "--out", str(tmp_path / "a.png")))
-    assert "self-training, which has no NTM; dmlc, metacorrection, metacorrection-balanced have NTMs" in line
+    assert (
+        "self-training, which has no NTM; dmlc, metacorrection, metacorrection-balanced, recommended have NTMs" in line
+    )
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_plot_cases_of_no_comparison_is_one_line(tmp_path: Path) -> None:
+    assert "holds no comparison" in complaint(run("plot", "cases", str(tmp_path), "--methods", "cbst,dmlc"))
+    assert list(tmp_path.iterdir()) == []

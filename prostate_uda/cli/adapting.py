@@ -69,7 +69,9 @@ def adapt(
         int | None, typer.Option(help="In-plane pixels (default: 96 phantoms, 192 scans).", rich_help_panel=DATA)
     ] = None,
     normalize: Annotated[str, typer.Option(help="Intensity normalization.", rich_help_panel=DATA)] = "zscore",
-    augment: Annotated[str, typer.Option(help="Training augmentation.", rich_help_panel=DATA)] = "plain",
+    augment: Annotated[
+        str, typer.Option(help="Training augmentation (default: plain; recommended: strong).", rich_help_panel=DATA)
+    ] = "",
     source_steps: Annotated[int, typer.Option(help="Steps of source training.", rich_help_panel=TRAINING)] = 600,
     predictor_steps: Annotated[
         int, typer.Option(help="Steps of the domain predictor.", rich_help_panel=ADAPTATION)
@@ -94,8 +96,19 @@ def adapt(
             rich_help_panel=ADAPTATION,
         ),
     ] = 0.0,
+    label_noise: Annotated[
+        str,
+        typer.Option(
+            help="For experiments: symmetric, asymmetric or boundary:RATE into pseudo-labels.",
+            rich_help_panel=ADAPTATION,
+        ),
+    ] = "none",
     start_from: Annotated[
-        Path | None, typer.Option(help="Run whose source network to use again.", rich_help_panel=ADAPTATION)
+        Path | None,
+        typer.Option(
+            help="Run whose source network to use again (and its pseudo-labels, where the rule is the same).",
+            rich_help_panel=ADAPTATION,
+        ),
     ] = None,
     precision: Annotated[
         str, typer.Option(help="float32, or bf16 (autocast; weights stay float32).", rich_help_panel=TRAINING)

@@ -18,7 +18,7 @@ from prostate_uda.errors import SettingsError
 if TYPE_CHECKING:
     from prostate_uda.recipes import Variant
 
-GRIDS_OWN = ("out", "method", "option", "augment", "pseudo_threshold", "seed", "start_from", "resume")
+GRIDS_OWN = ("out", "method", "option", "augment", "pseudo_threshold", "label_noise", "seed", "start_from", "resume")
 """Flags of ``adapt`` that are the grid's to decide."""
 SOME_FAILED = 3
 
@@ -78,7 +78,13 @@ def compare(
 @app.command()
 @with_training_flags
 def ablate(
-    what: Annotated[str, typer.Argument(help="levels, alpha, gamma, rounds, meta-set or pseudo-labels.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="levels, alpha, gamma, rounds, meta-set, pseudo-labels, noise, or of it noise-symmetric, "
+            "noise-asymmetric or noise-boundary."
+        ),
+    ],
     out: Out,
     seeds: Seeds = "0,1,2",
     protocols: Protocols = "paper,strong",
@@ -91,6 +97,22 @@ def ablate(
     from prostate_uda.recipes import ablation
 
     _compare(ablation(what), out, seeds, protocols, (launcher, jobs, slurm), training)
+
+
+@app.command("rank")
+def rank_command(
+    comparison: Annotated[Path, typer.Argument(help="The --out of compare.")],
+    out: Annotated[Path | None, typer.Option(help="JSON to write (default: COMPARISON/rank.json).")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Order a comparison's networks without target labels; where there are labels, say how right that order is."""
+    from prostate_uda.display import RichProgress, rank_tables
+    from prostate_uda.recipes import rank
+
+    command, progress = shlex.join(["prostate-uda", *sys.argv[1:]]), RichProgress(console)
+    for table in rank_tables(rank(comparison, out, device=device, command=command, progress=progress)):
+        console.print(table)
+    say(out or comparison / "rank.json")
 
 
 def _compare(
@@ -126,18 +148,23 @@ def _compare(
         raise typer.Exit(SOME_FAILED)
 
 
+def split_names(text: str) -> list[str]:
+    """``"dmlc,metacorrection?level_weights=[0,1]"`` as names: a comma in brackets is an option's."""
+    return [name.strip() for name in re.split(r",(?![^\[]*\])", text)]
+
+
 def read_variants(text: str) -> "tuple[Variant, ...]":
     """``"dmlc,metacorrection?ntm_mode=learned&epsilon=0.1"`` as rows; ``all`` among them is every method."""
     from prostate_uda.recipes import Variant, every_method
 
     found: list[Variant] = []
-    for name in re.split(r",(?![^\[]*\])", text):  # a comma in brackets is an option's
-        method, _, query = name.strip().partition("?")
-        if name.strip() == "all":
+    for name in split_names(text):
+        method, _, query = name.partition("?")
+        if name == "all":
             found += every_method()
         else:
             options = read_options(query.split("&"), "--methods", "'dmlc?epsilon=0.1'") if query else {}
-            found.append(Variant(name.strip(), method, options))
+            found.append(Variant(name, method, options))
     return tuple(found)
 
 

@@ -43,12 +43,14 @@ class Segmenter:
         Probabilities are interpolated and the argmax is taken afterwards: interpolating labels invents classes.
         """
         data = self.preprocessing({"image": image})
+        return to_native(self.logits(data["image"].as_tensor()[0]).softmax(dim=0), self.preprocessing, data)
+
+    def logits(self, volume: Tensor) -> Tensor:
+        """``(C, X, Y, Z)`` float32 on the CPU for a ``(X, Y, Z)`` volume on the working grid."""
         self.network.eval()
         with torch.inference_mode():
-            volume = data["image"].as_tensor().to(self.device)
-            logits = self.inferer(volume[None], self.network)[0]
-            probabilities = logits.float().softmax(dim=0).cpu()
-        return to_native(probabilities, self.preprocessing, data)
+            logits: Tensor = self.inferer(volume.to(self.device)[None, None], self.network)[0].float().cpu()
+        return logits
 
     def __call__(self, image: Path) -> tuple[Volume, NDArray[np.uint8]]:
         """The image as stored, and its labels ``(X, Y, Z)`` on the same grid."""

@@ -1,35 +1,71 @@
 """Floor 4: pseudo-labels, made once per round by a frozen teacher and kept as files."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from prostate_uda.data.batch import Batch
 from prostate_uda.data.domains.base import Case
 from prostate_uda.data.volumes import read_image, write_label
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.observers import Progress
-from prostate_uda.maths.selection import Selection, count_confidences
+from prostate_uda.maths.noise import confusion_counts
+from prostate_uda.maths.selection import Selection
+from prostate_uda.networks.teacher import Teacher
 
 
-def count_cases(teacher: Segmenter, cases: Sequence[Case], progress: Progress, title: str) -> Tensor:
-    """How often the teacher predicts each class with which confidence, over all voxels of the cases.
+def count_cases(
+    teacher: Segmenter, cases: Sequence[Case], selection: Selection, progress: Progress, title: str
+) -> Tensor:
+    """What the rule counts of the teacher's predictions, over all voxels of the cases.
 
     Args:
         teacher: Does not move while the round lasts.
         cases: At least one.
+        selection: The rule.
         progress: Is told.
         title: Of the bar.
 
     Returns:
-        ``(C, BINS)`` int64; see :func:`~prostate_uda.maths.selection.count_confidences`.
+        ``(C, BINS)``, see :meth:`~prostate_uda.maths.selection.Selection.count`.
     """
     with progress.task(title, len(cases)) as task:
         counts = []
         for case in cases:
-            counts.append(count_confidences(teacher.probabilities(case.image)))
+            voxel_ml = math.prod(read_image(case.image, teacher.channel).grid.spacing) / 1000
+            counts.append(selection.count(teacher.probabilities(case.image), voxel_ml))
+            task.advance()
+    return torch.stack(counts).sum(dim=0)
+
+
+def count_confusion(
+    teacher: Teacher, batches: Iterable[Batch], selection: Selection, progress: Progress, title: str, steps: int
+) -> Tensor:
+    """How often the rule makes which pseudo-label of which true class, on labelled images.
+
+    Args:
+        teacher: Frozen, with the round's thresholds.
+        batches: Labelled, such as source slices as another scanner would have taken them.
+        selection: The round's rule.
+        progress: Is told.
+        title: Of the bar.
+        steps: How many batches there are.
+
+    Returns:
+        ``(C, C)`` int64, true by pseudo.
+    """
+    thresholds = teacher.thresholds
+    with progress.task(title, steps) as task:
+        counts = []
+        for batch in batches:
+            pseudo = selection.labels(teacher(batch.image.to(thresholds.device)).transpose(0, 1), thresholds).cpu()
+            counts.append(confusion_counts(pseudo, batch.label, len(thresholds)))
             task.advance()
     return torch.stack(counts).sum(dim=0)
 
@@ -42,6 +78,7 @@ def label_cases(
     thresholds: Tensor,
     progress: Progress,
     title: str,
+    distort: Callable[[NDArray[np.uint8], str], NDArray[np.uint8]] | None = None,
 ) -> tuple[Case, ...]:
     """The cases with the teacher's labels in place of none, on their native grids.
 
@@ -56,6 +93,7 @@ def label_cases(
         thresholds: ``(C,)``, the rule's for the whole target.
         progress: Is told.
         title: Of the bar.
+        distort: What becomes of a case's labels before they are written, by its id; a function of both alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     labelled = []
@@ -63,8 +101,9 @@ def label_cases(
         for case in cases:
             path = folder / f"{case.id}.nii.gz"
             if not path.exists():
-                label = selection.labels(teacher.probabilities(case.image), thresholds)
-                write_label(path, label.numpy(), read_image(case.image, teacher.channel))
+                label = selection.labels(teacher.probabilities(case.image), thresholds).numpy()
+                label = label if distort is None else distort(label, case.id)
+                write_label(path, label, read_image(case.image, teacher.channel))
             labelled.append(replace(case, label=path))
             task.advance()
     return tuple(labelled)

@@ -9,7 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from prostate_uda.errors import SettingsError, ShapeError
-from prostate_uda.maths.losses import masked_nll, safe_log, widened
+from prostate_uda.maths.losses import IGNORE, masked_nll, safe_log, widened
+
+LEAST = 1e-3
+"""Share of a counted NTM's entries at least: a slope by T is as large as one over it."""
 
 
 def start(
@@ -35,6 +38,39 @@ def start(
     off = epsilon / (num_classes - 1)
     transition = torch.full((num_classes, num_classes), off, dtype=dtype, device=device)
     return transition.fill_diagonal_(1 - epsilon)
+
+
+def confusion_counts(pseudo: Tensor, true: Tensor, num_classes: int) -> Tensor:
+    """How many pixels of each true class carry which pseudo-label; counts can be added up.
+
+    Args:
+        pseudo: Integer labels of any shape; IGNORE is not counted.
+        true: Likewise, of the same shape.
+        num_classes: C.
+
+    Returns:
+        ``(C, C)`` int64, true by pseudo.
+    """
+    known = (pseudo != IGNORE) & (true != IGNORE)
+    pairs = true[known].long() * num_classes + pseudo[known].long()
+    return pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def from_counts(counts: Tensor) -> Tensor:
+    """The NTM that was counted, every entry at least about :data:`LEAST`; a class that is nowhere keeps its labels.
+
+    Source: Hendrycks et al., Using Trusted Data to Train Deep Networks on Labels Corrupted by Severe Noise, NeurIPS
+    2018, equation 2, with hard labels.
+
+    Args:
+        counts: ``(C, C)`` from :func:`confusion_counts`.
+
+    Returns:
+        ``(C, C)`` float32, row-stochastic.
+    """
+    seen = counts.double() + torch.diag((counts.sum(dim=1) == 0).double()).to(counts.device)
+    shares = seen / seen.sum(dim=1, keepdim=True) + LEAST
+    return (shares / shares.sum(dim=1, keepdim=True)).float()
 
 
 def correct(probs: Tensor, transition: Tensor) -> Tensor:

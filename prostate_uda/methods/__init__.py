@@ -33,6 +33,15 @@ METHODS: dict[str, Callable[..., Method]] = {
     "metacorrection-balanced": partial(
         MetaCorrection, ntm_mode="learned", portion=0.5, anchor=0.2, learned_rate=0.05, virtual_rate=1e-2
     ),
+    "recommended": partial(
+        MetaCorrection,
+        ntm_mode="learned",
+        ntm_start="confusion",
+        volume_trust=0.5,
+        anchor=2.0,
+        learned_rate=0.05,
+        virtual_rate=1e-2,
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import ignite.distributed as idist
 import torch
@@ -114,6 +114,12 @@ def check_weight(name: str, value: float) -> None:
         raise SettingsError(f"{name} {value}; allowed is 0 or more")
 
 
+def check_volume_trust(trust: float, other: str, value: float) -> None:
+    """Check that it is 0 to 1, and that no other setting chooses pseudo-labels; SettingsError otherwise."""
+    if not 0 <= trust <= 1 or (trust and value):
+        raise SettingsError(f"volume_trust {trust}, {other} {value}; allowed is 0 to 1, above 0 with {other} 0 alone")
+
+
 def check_choices(settings: object) -> None:
     """Check every field of a dataclass whose type is a ``Literal``.
 
@@ -129,8 +135,13 @@ def check_choices(settings: object) -> None:
 class Method(ABC):
     """A way to adapt: subclasses are final frozen dataclasses that hold settings and nothing else."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """What it wants beside the network: ``"pseudo_labels"``, ``"domain_predictor"``, ``"teacher"``."""
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it wants beside the network: ``"pseudo_labels"``, ``"domain_predictor"``, ``"teacher"``.
+
+        Or ``"confusion"``: a teacher that has been asked what it makes of labelled images, see :class:`Teacher`.
+        """
+        return frozenset()
 
     def selection(self, round_number: int) -> Selection:  # noqa: ARG002  for methods whose rule changes
         """Which pixels the round's pseudo-labels keep, rounds counted from 1; by default all of them."""

@@ -18,6 +18,7 @@ CITATIONS: dict[str, tuple[str, ...]] = {
     "dmlc": (FOUNDATION,),
     "metacorrection": (FOUNDATION,),
     "metacorrection-balanced": (FOUNDATION, "zou2018cbst"),
+    "recommended": (FOUNDATION, "hendrycks2018glc", "berthelot2020remixmatch"),
 }
 """Method to keys in :data:`BIBTEX`, which several may share; a baseline without a source cites the paper it is in."""
 
@@ -47,6 +48,19 @@ BIBTEX: dict[str, str] = {
   title     = {Confidence Regularized Self-Training},
   booktitle = {Proceedings of the IEEE/CVF International Conference on Computer Vision (ICCV)},
   year      = {2019},
+}""",
+    "hendrycks2018glc": """@inproceedings{hendrycks2018glc,
+  author    = {Hendrycks, Dan and Mazeika, Mantas and Wilson, Duncan and Gimpel, Kevin},
+  title     = {Using Trusted Data to Train Deep Networks on Labels Corrupted by Severe Noise},
+  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  year      = {2018},
+}""",
+    "berthelot2020remixmatch": """@inproceedings{berthelot2020remixmatch,
+  author    = {Berthelot, David and Carlini, Nicholas and Cubuk, Ekin D. and Kurakin, Alex and Sohn, Kihyuk and
+               Zhang, Han and Raffel, Colin},
+  title     = {{ReMixMatch}: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring},
+  booktitle = {International Conference on Learning Representations (ICLR)},
+  year      = {2020},
 }""",
     "chen2019maxsquare": """@inproceedings{chen2019maxsquare,
   author    = {Chen, Minghao and Xue, Hongyang and Cai, Deng},

@@ -14,7 +14,7 @@ hold; ``docs/methods/metacorrection.md`` lists each difference and the test that
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 import ignite.distributed as idist
 import torch
@@ -24,13 +24,14 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths import hypergradient, losses, noise
 from prostate_uda.maths.hypergradient import Bilevel, Hypergradient, Logits, Parameters
-from prostate_uda.maths.selection import BalancedSelection, Selection, target_like
+from prostate_uda.maths.selection import BalancedSelection, Selection, VolumeSelection, target_like
 from prostate_uda.methods.base import (
     Losses,
     Method,
     State,
     check_choices,
     check_level_weights,
+    check_volume_trust,
     descend,
     labelled,
     segmentation_loss,
@@ -56,38 +57,46 @@ class MetaCorrection(Method):
         level_weights: α, shallow to deep. A level of weight zero has no part and its NTM stays at the start.
         ntm_mode: ``per-step`` starts every step from the same matrix and moves it once (the published practice);
             ``learned`` keeps ``T = softmax(V)`` over the whole run, V moved by Adam along the same gradient.
-        ntm_moves: ``before`` the actual step (the paper), or ``after`` it: then both steps share one backward pass of
-            the target too, and what was learned acts from the next step on.
-        epsilon: The start is ``(1 - ε)`` on the diagonal and ``ε / (C - 1)`` beside it.
+        ntm_moves: ``before`` the actual step (the paper), or ``after`` it: then both steps share the target's backward
+            pass too, and what was learned acts from the next step on.
+        ntm_start: ``uniform``, ``(1 - ε)`` on the diagonal and ``ε / (C - 1)`` beside it; or ``confusion``, what the
+            teacher makes of source images as another scanner would have taken them (without one: uniform).
+        epsilon: ε.
         virtual_scope: What the virtual step moves: ``all`` parameters (the paper), the ``last-stage`` with the heads,
             or the ``heads`` alone, where the hypergradient is exact and nearly free: the logits are linear in them.
         derivative: How the target logits' derivative along the meta gradient is found, beyond the heads:
-            ``finite-difference``, ``forward-mode`` (exact), or ``double-backward`` for the whole hypergradient (the
-            reference; with it the heads' too).
+            ``finite-difference``, ``forward-mode`` (exact), or the reference ``double-backward`` (the heads' too).
         virtual_rate: γ_v.
         ntm_rate: γ_m of ``per-step``: how far the steepest entry moves.
         learned_rate: Adam's rate for V in ``learned``.
         anchor: How strongly ``learned`` draws V back to its start: V stays within about ``1 / anchor`` of it, because
             Adam's steps are of its rate at most and the way back is ``anchor`` times as long. 0 lets it go.
         portion: Pseudo-labels are CBST's, class-balanced with this portion; 0 keeps every pixel's, as the paper does.
+        volume_trust: Above 0, they are drawn towards the source's volumes, so far (:class:`VolumeSelection`).
         meta_threshold: τ; a source pixel is meta data where the domain predictor gives it p(target) ≥ τ.
         meta_minimum: Share of the labelled source pixels that is meta data at least.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"pseudo_labels", "domain_predictor"})
     level_weights: tuple[float, ...] = (0.1, 1.0)
     ntm_mode: Literal["per-step", "learned"] = "per-step"
     virtual_scope: Scope = "heads"
     derivative: Derivative = "finite-difference"
     ntm_moves: Literal["before", "after"] = "before"
+    ntm_start: Literal["uniform", "confusion"] = "uniform"
     epsilon: float = 0.05
     virtual_rate: float = 1e-3
     ntm_rate: float = 0.11
     learned_rate: float = 0.02
     anchor: float = 0.0
     portion: float = 0.0
+    volume_trust: float = 0.0
     meta_threshold: float = 0.5
     meta_minimum: float = 0.1
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Pseudo-labels, the domain predictor, and the teacher's confusion where the NTM starts there."""
+        return frozenset({"pseudo_labels", "domain_predictor"} | ({"confusion"} & {self.ntm_start}))
 
     def __post_init__(self) -> None:
         check_level_weights(self.level_weights)
@@ -107,11 +116,14 @@ class MetaCorrection(Method):
         for name in ("meta_threshold", "meta_minimum", "portion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name} {getattr(self, name)}; allowed is 0 to 1")
+        check_volume_trust(self.volume_trust, "portion", self.portion)
         if not 0 <= self.anchor * self.learned_rate <= 1 or (self.anchor and self.ntm_mode != "learned"):
             raise SettingsError(f"anchor {self.anchor}; allowed is 0 to 1 / learned_rate, above 0 with 'learned' alone")
 
     def selection(self, round_number: int) -> Selection:  # noqa: ARG002  the same in every round
-        """All pseudo-labels, or the class-balanced portion."""
+        """All pseudo-labels, or the class-balanced portion, or such that volumes fit."""
+        if self.volume_trust:
+            return VolumeSelection(trust=self.volume_trust)
         return BalancedSelection(portion=self.portion) if self.portion else Selection()
 
     def prepare(
@@ -121,7 +133,7 @@ class MetaCorrection(Method):
         *,
         seed: int = 0,  # noqa: ARG002  the contract of every method
         domain_predictor: nn.Module | None = None,
-        teacher: Teacher | None = None,  # noqa: ARG002  the contract of every method
+        teacher: Teacher | None = None,
     ) -> State:
         """The NTMs at their start, one ``(C, C)`` per level, stacked ``(L, C, C)``.
 
@@ -136,8 +148,11 @@ class MetaCorrection(Method):
         if self.derivative == "double-backward" and idist.get_world_size() > 1:
             raise SettingsError("derivative 'double-backward' is the reference, for one process; choose another")
         device = next(network.parameters()).device
-        first = torch.stack([noise.start(classes, self.epsilon, device=device) for _ in self.level_weights])
-        tensors, optimizers = {"ntm": first}, {"network": optimization.for_network(network)}
+        start, tensors = noise.start(classes, self.epsilon, device=device), dict[str, Tensor]()
+        if self.ntm_start == "confusion" and teacher is not None and teacher.confusion is not None:
+            start = tensors["ntm_start"] = noise.from_counts(teacher.confusion).to(device)
+        first = tensors["ntm"] = torch.stack([start for _ in self.level_weights])
+        optimizers = {"network": optimization.for_network(network)}
         if self.ntm_mode == "learned":
             tensors["ntm_logits"] = first.log().requires_grad_(True)
             optimizers["ntm"] = torch.optim.Adam([tensors["ntm_logits"]], lr=self.learned_rate, betas=NTM_BETAS)
@@ -231,7 +246,7 @@ class MetaCorrection(Method):
             ),
             total=total,
             target_slopes=(
-                partial(hypergradient.slopes, retain_graph=True) if into is None else partial(backward, into, passes)
+                partial(hypergradient.slopes, retain_graph=True) if into is None else partial(passes.backward, into)
             ),
         )
         return hypergradient.closed_form(problem, passes.levels.logits, parameters, transitions, self.virtual_rate)
@@ -262,9 +277,12 @@ class MetaCorrection(Method):
     def first_transitions(self, state: State) -> Tensor:
         """``(L, C, C)`` NTMs that a step starts from: what was learned so far, or the same start every time."""
         ntm = state.tensors["ntm"]
-        if self.ntm_mode == "learned":
-            return ntm
-        return noise.start(ntm.shape[-1], self.epsilon, ntm.dtype, ntm.device).expand_as(ntm)
+        return ntm if self.ntm_mode == "learned" else self.start_transition(state).expand_as(ntm)
+
+    def start_transition(self, state: State) -> Tensor:
+        """The ``(C, C)`` NTM that all levels start from."""
+        ntm = state.tensors["ntm"]
+        return state.tensors.get("ntm_start", noise.start(ntm.shape[-1], self.epsilon, ntm.dtype, ntm.device)).to(ntm)
 
     def move_transitions(self, state: State, gradients: Sequence[Tensor]) -> Tensor:
         """T⁺, ``(L, C, C)``, also kept in the state; the next step goes on from it when learned."""
@@ -274,19 +292,9 @@ class MetaCorrection(Method):
             return current.copy_(torch.stack([noise.descend(first, slope, self.ntm_rate) for first, slope in pairs]))
         logits = state.tensors["ntm_logits"]
         if self.anchor:
-            first, rate = noise.start(current.shape[-1], self.epsilon), state.optimizers["ntm"].param_groups[0]["lr"]
-            logits.data.lerp_(first.log().to(logits), rate * self.anchor)
+            rate = state.optimizers["ntm"].param_groups[0]["lr"]
+            logits.data.lerp_(self.start_transition(state).log().to(logits), rate * self.anchor)
         state.optimizers["ntm"].zero_grad(set_to_none=True)
         logits.softmax(dim=-1).backward(torch.stack(list(gradients)))  # type: ignore[no-untyped-call]
         state.optimizers["ntm"].step()
         return current.copy_(logits.detach().softmax(dim=-1))
-
-
-def backward(optimizer: torch.optim.Optimizer, passes: Passes, loss: Tensor, moving: Parameters) -> Parameters:
-    """Leave the gradient of the loss in every parameter, and tell those of the ones that move, by name."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
-    passes.gates.compact()
-    found = {name: torch.zeros_like(v) if v.grad is None else v.grad for name, v in moving.items()}
-    # summed over processes twice otherwise: here for the virtual step, and with the source's for the actual one
-    return found if idist.get_world_size() == 1 else {name: value.clone() for name, value in found.items()}

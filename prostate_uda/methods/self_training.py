@@ -11,13 +11,14 @@ from typing import ClassVar
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
-from prostate_uda.maths.selection import Selection
+from prostate_uda.maths.selection import Selection, VolumeSelection
 from prostate_uda.methods.base import (
     Losses,
     Method,
     State,
     both_domains,
     check_level_weights,
+    check_volume_trust,
     check_weight,
     finish,
     segmentation_loss,
@@ -33,6 +34,8 @@ class SelfTraining(Method):
         target_weight: λ.
         confidence: Least confidence of a pseudo-label that is learned from; 0 keeps all.
         per_class: Lower it, class by class, to the median confidence of the pixels predicted as the class.
+        volume_trust: Above 0, pseudo-labels are drawn towards the source's volumes, so far:
+            :class:`~prostate_uda.maths.selection.VolumeSelection`.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"pseudo_labels"})
@@ -40,6 +43,7 @@ class SelfTraining(Method):
     target_weight: float = 1.0
     confidence: float = 0.0
     per_class: bool = False
+    volume_trust: float = 0.0
 
     def __post_init__(self) -> None:
         check_level_weights(self.level_weights)
@@ -48,9 +52,12 @@ class SelfTraining(Method):
             raise SettingsError(f"confidence {self.confidence}; allowed is 0 ≤ confidence < 1")
         if self.per_class and not self.confidence:
             raise SettingsError("per_class lowers the confidence asked for, and confidence 0 asks for none; raise it")
+        check_volume_trust(self.volume_trust, "confidence", self.confidence)
 
     def selection(self, round_number: int) -> Selection:  # noqa: ARG002  the same in every round
-        """Pixels of at least this confidence."""
+        """Pixels of at least this confidence, or such that volumes fit."""
+        if self.volume_trust:
+            return VolumeSelection(trust=self.volume_trust)
         return Selection(threshold=self.confidence, portion=0.5 if self.per_class else None)
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:

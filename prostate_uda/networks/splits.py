@@ -7,7 +7,10 @@ a step on the network is a step on its parts.
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
+import ignite.distributed as idist
+import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths.hypergradient import Parameters
@@ -90,6 +93,15 @@ class Passes:
         """The target's logits with other parameters, on the side of all kinks where ``levels`` is."""
         with self.gates.same():
             return self.above(self.target if target is None else target, parameters)
+
+    def backward(self, optimizer: Optimizer, loss: Tensor, moving: Parameters) -> Parameters:
+        """Leave the gradient of the loss in every parameter, and tell those of the ones that move, by name."""
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+        self.gates.compact()
+        found = {name: torch.zeros_like(v) if v.grad is None else v.grad for name, v in moving.items()}
+        # summed over processes twice otherwise: here for the virtual step, and with the source's for the actual one
+        return found if idist.get_world_size() == 1 else {name: value.clone() for name, value in found.items()}
 
 
 def run_shared(network: nn.Module, scope: Scope, source: Tensor, target: Tensor, *, moved: bool = True) -> Passes:

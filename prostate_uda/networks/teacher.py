@@ -18,14 +18,18 @@ class Teacher(nn.Module):
     Args:
         network: Returns :class:`~prostate_uda.networks.levels.Levels`.
         thresholds: ``(C,)`` k, positive; brought to the network's device.
+        confusion: ``(C, C)`` how often it made which pseudo-label of which true class, on labelled source images as
+            another scanner would have taken them; None where nobody asked.
     """
 
     thresholds: Tensor
+    confusion: Tensor | None
 
-    def __init__(self, network: nn.Module, thresholds: Tensor) -> None:
+    def __init__(self, network: nn.Module, thresholds: Tensor, confusion: Tensor | None = None) -> None:
         super().__init__()
         self.network = FinalLogits(deepcopy(network))
         self.register_buffer("thresholds", thresholds.to(next(network.parameters()).device))
+        self.register_buffer("confusion", confusion)
         self.requires_grad_(False)
         self.train(False)
 

@@ -11,7 +11,11 @@ from prostate_uda.recipes.info import describe
 from prostate_uda.recipes.phantom import make_phantom
 from prostate_uda.recipes.places import Place, read_role
 from prostate_uda.recipes.plot import plot_ntm
+from prostate_uda.recipes.plot_cases import plot_cases
+from prostate_uda.recipes.plot_embedding import plot_embedding
+from prostate_uda.recipes.plot_noise import plot_noise
 from prostate_uda.recipes.prepare import prepare_decathlon, prepare_folder, prepare_nci_isbi13
+from prostate_uda.recipes.rank import rank
 from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.recipes.show import show
 
@@ -31,10 +35,14 @@ __all__ = [
     "infer",
     "make_phantom",
     "pick_launcher",
+    "plot_cases",
+    "plot_embedding",
+    "plot_noise",
     "plot_ntm",
     "prepare_decathlon",
     "prepare_folder",
     "prepare_nci_isbi13",
+    "rank",
     "read_role",
     "show",
 ]

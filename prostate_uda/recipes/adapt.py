@@ -7,20 +7,22 @@ Under ``torchrun`` every process goes through this file; :mod:`prostate_uda.reci
 """
 
 import copy
+import math
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prostate_uda.data.domains import Case
 from prostate_uda.data.slices import BatchStream, SliceSet
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.engines.observers import Progress, Silent
+from prostate_uda.engines.rounds import count_confusion
 from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
 from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
 from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, load_imagenet_weights
@@ -39,9 +41,10 @@ from prostate_uda.recipes.resuming import (
     check_same_data,
     check_shared,
     earlier_run,
+    first_rule,
 )
 from prostate_uda.recipes.settings import AdaptSettings
-from prostate_uda.recipes.world import World, open_world
+from prostate_uda.recipes.world import World, open_world, zone_volumes
 from prostate_uda.transforms import AUGMENTATIONS
 
 CLASSES = 3
@@ -67,7 +70,7 @@ class Bench:
             seed=self.settings.seed,
         )
 
-    def stream(self, name: str, slices: SliceSet) -> BatchStream:
+    def stream(self, name: str, slices: SliceSet, augment: str | None = None) -> BatchStream:
         """This process's part of augmented batches that depend on nothing but the seed, the name and the step."""
         return BatchStream(
             slices,
@@ -75,7 +78,7 @@ class Bench:
             depth=self.settings.depth,
             seed=self.settings.seed,
             name=own_name(name),
-            augment=AUGMENTATIONS[self.settings.augment](),
+            augment=AUGMENTATIONS[augment or self.settings.augment](),
         )
 
     def segmenter(self, network: nn.Module) -> Segmenter:
@@ -148,7 +151,7 @@ def _run(bench: Bench, record: Record | None) -> dict[str, Any]:
     with together():
         if place.writes:
             if settings.start_from is not None:
-                bring_over(settings.start_from, place)
+                bring_over(settings.start_from, place, first_rule(settings), bench.world.target_split.train)
             begin_anew(place, {"source": SourceOnly(), "predictor": AdaptSegNet(), **rounds})
     check_shared(place.folder / "checkpoints", "*.pt")
     with _timed(record, "source_training"):
@@ -241,16 +244,32 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: nn.Modul
     target, frozen = bench.world.target, None
     if "pseudo_labels" in method.needs:
         segmenter, cases = bench.segmenter(teacher), bench.world.target_split.train
-        labelled, thresholds = label_target(segmenter, cases, settings.selection(number), number, bench.place)
+        volumes = zone_volumes(bench.world.source_split.train)
+        labelled, thresholds = label_target(
+            segmenter, cases, settings.selection(number), number, bench.place, settings.noise, volumes
+        )
         with together():
             target = bench.world.with_labels(labelled)
-        if "teacher" in method.needs:
+        if {"teacher", "confusion"} & method.needs:
             frozen = Teacher(teacher, thresholds)
+        if frozen is not None and "confusion" in method.needs:
+            frozen.confusion = ask_teacher(bench, number, frozen)
     network = copy.deepcopy(teacher)
     stage = bench.stage(name, f"round {number}: {settings.method}", method, settings.adapt_rate, settings.steps)
     pairs = Pairs(bench.stream(f"{name}-source", bench.world.source), bench.stream(f"{name}-target", target))
     train(stage, network, pairs, bench.place, domain_predictor=predictor, teacher=frozen)
     return network
+
+
+def ask_teacher(bench: Bench, number: int, teacher: Teacher) -> Tensor:
+    """``(C, C)``: what the round's rule makes of the source's slices, each once, as another scanner has taken them."""
+    settings, slices = bench.settings, bench.world.source
+    stream = bench.stream(f"round_{number}-confusion", slices, "strong")
+    steps = math.ceil(len(slices) / stream.batch_size)
+    batches, title = map(stream.at, range(steps)), f"round {number}: confusion on the source"
+    with together():
+        counts = count_confusion(teacher, batches, settings.selection(number), bench.place.progress, title, steps)
+    return cast("Tensor", idist.all_reduce(counts))
 
 
 __all__ = ["AdaptSettings", "Case", "adapt"]

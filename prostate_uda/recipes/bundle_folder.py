@@ -27,7 +27,7 @@ TOLD = ("status", "seed", "selection_rule", "versions", "results")
 TOLD_SETTINGS = (
     *("source", "target", "method", "options", "network", "depth", "spacing_mm", "size", "normalize", "augment"),
     *("source_steps", "predictor_steps", "steps", "rounds", "batch_size", "algorithm", "learning_rate", "adapt_rate"),
-    *("head_factor", "pseudo_threshold"),
+    *("head_factor", "pseudo_threshold", "label_noise"),
 )
 
 

@@ -4,6 +4,7 @@ Both are files, ``thresholds.json`` and one NIfTI per case, and an interrupted r
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -16,6 +17,7 @@ from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.rounds import count_cases, label_cases
 from prostate_uda.engines.stages import Workplace
 from prostate_uda.errors import CheckpointError
+from prostate_uda.maths.label_noise import LabelNoise
 from prostate_uda.maths.selection import BINS, Selection
 from prostate_uda.recipes.processes import own_cases, together
 from prostate_uda.recipes.record import read_json, write_json
@@ -24,7 +26,13 @@ ZONES = tuple(words[0] for words in ZONE_WORDS.values())
 
 
 def label_target(
-    teacher: Segmenter, cases: Sequence[Case], selection: Selection, number: int, place: Workplace
+    teacher: Segmenter,
+    cases: Sequence[Case],
+    selection: Selection,
+    number: int,
+    place: Workplace,
+    noise: LabelNoise | None = None,
+    volumes: Tensor | None = None,
 ) -> tuple[tuple[Case, ...], Tensor]:
     """Label the target's training cases; each process labels its own patients by thresholds that all have in common.
 
@@ -37,6 +45,8 @@ def label_target(
             every case.
         number: Of the round.
         place: Gets ``pseudo_labels/round_<number>/``.
+        noise: What is injected into the labels, for experiments.
+        volumes: ``(C,)`` mean mL of each class in the source; for a rule that reads them.
 
     Returns:
         This process's cases with their labels, and the ``(C,)`` thresholds.
@@ -46,28 +56,45 @@ def label_target(
     """
     mine = own_cases(cases, "target")
     folder = place.folder / "pseudo_labels" / f"round_{number}"
+    rule = rule_text(selection, noise)
     with together():  # ends before anyone looks for the file
         if place.writes:
-            _drop_other_rule(folder, selection, place, number)
+            _drop_other_rule(folder, rule, place, number)
     with together():  # ends when all have looked for the file, and before one writes it
         thresholds = _read(folder / "thresholds.json")
-        counts = torch.zeros(len(ZONES), BINS, dtype=torch.int64)
-        if thresholds is None and selection.portion is not None:
-            counts = count_cases(teacher, mine, place.progress, f"round {number}: confidences")
+        counts = torch.zeros(len(ZONES), BINS, dtype=torch.float64)
+        if thresholds is None and selection.counts:
+            counts += count_cases(teacher, mine, selection, place.progress, f"round {number}: confidences")
     if thresholds is None:
         counts = idist.all_reduce(counts)
-        thresholds = selection.thresholds(counts)
+        expected = torch.zeros(len(ZONES)) if volumes is None else volumes * len(cases)
+        thresholds = selection.thresholds(counts, expected)
         if place.writes:
-            _write(folder / "thresholds.json", selection, thresholds, counts)
+            _write(folder / "thresholds.json", rule, thresholds, counts if selection.counts else None)
     with together():
         title = f"round {number}: pseudo-labels"
-        return label_cases(teacher, mine, folder, selection, thresholds, place.progress, title), thresholds
+        distort = None if noise is None else partial(noise.applied, number=number)
+        return label_cases(teacher, mine, folder, selection, thresholds, place.progress, title, distort), thresholds
 
 
-def _drop_other_rule(folder: Path, selection: Selection, place: Workplace, number: int) -> None:
-    """Remove labels that another version's rule chose; a file that names no rule is of before methods had their own."""
+def rule_text(selection: Selection, noise: LabelNoise | None) -> str:
+    """All that decides what a teacher's predictions become as labels: the same text, the same labels."""
+    return repr(selection) if noise is None else f"{selection!r} with {noise!r}"
+
+
+def recorded_rule(folder: Path) -> str:
+    """The rule of a round's labels; a file that names none is of before methods had their own.
+
+    Raises:
+        CheckpointError: ``thresholds.json`` is not there or cannot be read.
+    """
+    return str(read_json(folder / "thresholds.json").get("rule", repr(Selection())))
+
+
+def _drop_other_rule(folder: Path, rule: str, place: Workplace, number: int) -> None:
+    """Remove labels that another version's rule chose."""
     path = folder / "thresholds.json"
-    if not path.exists() or read_json(path).get("rule", repr(Selection())) == repr(selection):
+    if not path.exists() or recorded_rule(folder) == rule:
         return
     place.progress.note(f"round {number}'s pseudo-labels are of another rule, and are made anew")
     for label in folder.glob("*.nii.gz"):
@@ -75,14 +102,14 @@ def _drop_other_rule(folder: Path, selection: Selection, place: Workplace, numbe
     path.unlink()  # last: where this is interrupted, the next call finds it and does the rest
 
 
-def _write(path: Path, selection: Selection, thresholds: Tensor, counts: Tensor) -> None:
-    """Thresholds by class with the rule that they are of, and of how many voxels where it counted them."""
+def _write(path: Path, rule: str, thresholds: Tensor, counts: Tensor | None) -> None:
+    """Thresholds by class with the rule that they are of, and how much it counted of each (voxels, or mL)."""
     content: dict[str, object] = {
-        "rule": repr(selection),
+        "rule": rule,
         "thresholds": dict(zip(ZONES, thresholds.tolist(), strict=True)),
     }
-    if selection.portion is not None:
-        content["voxels"] = dict(zip(ZONES, counts.sum(dim=1).tolist(), strict=True))
+    if counts is not None:
+        content["counted"] = dict(zip(ZONES, counts.sum(dim=1).tolist(), strict=True))
     write_json(path, content)
 
 

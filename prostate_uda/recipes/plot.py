@@ -52,20 +52,34 @@ def plot_ntm(run: Path, out: Path | None = None) -> Plotted:
         CheckpointError: no run there, no step of a round yet, or a damaged log; the message names file and line.
         ShapeError: a step's NTMs have another shape than those before.
     """
-    out = run / "pictures" / "ntm.png" if out is None else out
-    if out.suffix.lower() not in FORMATS:
-        raise SettingsError(f"{out} has suffix {out.suffix!r}; allowed are {', '.join(FORMATS)}")
+    out = picture_path(out, run / "pictures" / "ntm.png")
     settings = Record.read(run / "run.json").content["settings"]
     method, options = _method(run, settings), settings.get("options") or {}
     rounds = read_ntms(run)
     last = rounds[-1].matrices[-1]
     levels = _levels(len(last), options.get("level_weights", method.level_weights))
     mode = options.get("ntm_mode", method.ntm_mode)
-    title = f"{_shortened(run.resolve().name)}\nnoise transition matrices of {settings['method']}, NTM mode {mode}"
+    title = f"{shortened(run.resolve().name)}\nnoise transition matrices of {settings['method']}, NTM mode {mode}"
     figure = ntm_figure(rounds, title=title, levels=levels, noisy=mode == "per-step")
     with writing(out):
         save_figure(figure, out)
     return Plotted(out, levels, class_names(last.shape[-1]), last)
+
+
+def picture_path(out: Path | None, default: Path) -> Path:
+    """Where a figure goes.
+
+    Args:
+        out: What the user asks for, or None.
+        default: Where it goes otherwise.
+
+    Raises:
+        SettingsError: another suffix than those of :data:`FORMATS`.
+    """
+    path = default if out is None else out
+    if path.suffix.lower() not in FORMATS:
+        raise SettingsError(f"{path} has suffix {path.suffix!r}; allowed are {', '.join(FORMATS)}")
+    return path
 
 
 def read_ntms(run: Path) -> tuple[NtmRound, ...]:
@@ -143,8 +157,8 @@ def _method(run: Path, settings: Mapping[str, Any]) -> MetaCorrection:
     return having[name]
 
 
-def _shortened(name: str) -> str:
-    """Room for the legend beside it."""
+def shortened(name: str) -> str:
+    """A run's name, so that there is room for the legend beside it."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 :]}"
 
 

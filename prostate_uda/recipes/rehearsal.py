@@ -51,7 +51,8 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
 
 
 def _step_once(method: Method, network: nn.Module, settings: AdaptSettings, batch: Batch) -> None:
-    teacher = Teacher(network, torch.ones(len(ZONE_VALUES))) if "teacher" in method.needs else None
+    asked = {"teacher", "confusion"} & method.needs
+    teacher = Teacher(network, torch.ones(len(ZONE_VALUES)), torch.eye(len(ZONE_VALUES))) if asked else None
     optimization = settings.optimization(settings.learning_rate, 1)
     state = method.prepare(network, optimization, seed=settings.seed, teacher=teacher)
     settings.execution.lay_out(state)

@@ -1,16 +1,18 @@
 """Floor 5: going on with an earlier run, or starting from one: what has to be the same, and what is brought over."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ignite.distributed as idist
 
 from prostate_uda.data.cache import content_hash
+from prostate_uda.data.domains import Case
 from prostate_uda.engines import checkpoints
 from prostate_uda.engines.stages import Workplace
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import Method
+from prostate_uda.recipes.labelling import recorded_rule, rule_text
 from prostate_uda.recipes.record import Record
 from prostate_uda.recipes.settings import FREE, OWN, AdaptSettings
 from prostate_uda.recipes.world import World
@@ -100,12 +102,45 @@ def _compare(earlier: Record, now: Mapping[str, str], part: str) -> None:
         )
 
 
-def bring_over(earlier: Path, place: Workplace) -> None:
-    """Bring over what an earlier run has of the stages before the rounds."""
+def first_rule(settings: AdaptSettings) -> str | None:
+    """The rule of the first round's pseudo-labels, or None where the method needs none."""
+    needed = "pseudo_labels" in settings.build_method().needs
+    return rule_text(settings.selection(1), settings.noise) if needed else None
+
+
+def bring_over(earlier: Path, place: Workplace, rule: str | None, cases: Sequence[Case]) -> None:
+    """Bring over what an earlier run has of the stages before the rounds, and of the first round's pseudo-labels.
+
+    Args:
+        earlier: Its folder.
+        place: Of this run; is told.
+        rule: Of this run's pseudo-labels, from :func:`first_rule`: labels of another rule stay where they are.
+        cases: Who is labelled; labels that are not all there stay, too.
+
+    Raises:
+        CheckpointError: a file of the earlier run cannot be read.
+    """
+    if rule is not None and not place.checkpoint("source").exists():  # else its network is its own
+        _bring_labels(earlier, place, rule, cases)
     for stage in ("source", "predictor"):
         theirs, ours = earlier / "checkpoints" / f"{stage}.pt", place.checkpoint(stage)
         if theirs.exists() and not ours.exists():
             checkpoints.save(ours, checkpoints.load(theirs))
+
+
+def _bring_labels(earlier: Path, place: Workplace, rule: str, cases: Sequence[Case]) -> None:
+    theirs, ours = (folder / "pseudo_labels" / "round_1" for folder in (earlier, place.folder))
+    files = [theirs / "thresholds.json", *(theirs / f"{case.id}.nii.gz" for case in cases)]
+    made_by = earlier / "checkpoints" / "source.pt"
+    if ours.exists() or not all(path.exists() for path in (made_by, *files)) or recorded_rule(theirs) != rule:
+        return
+    partial = ours.with_name(".round_1.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for path in files:
+        shutil.copy2(path, partial)
+    partial.rename(ours)
+    place.progress.note(f"round 1's pseudo-labels are those of {earlier}")
 
 
 def begin_anew(place: Workplace, stages: Mapping[str, Method]) -> None:

@@ -12,17 +12,21 @@ from prostate_uda.data.labels import parse_label_names
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.engines.execution import Execution
 from prostate_uda.errors import SettingsError, UnknownNameError
+from prostate_uda.maths.label_noise import LabelNoise, read_label_noise
 from prostate_uda.maths.selection import Selection
 from prostate_uda.methods import METHODS, Method, Optimization, build_method
 from prostate_uda.networks import NETWORKS
 from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
 
 OWN = frozenset(
-    {"method", "options", "steps", "rounds", "pseudo_threshold", "target_labels", "target_label_names", "start_from"}
+    {"method", "options", "steps", "rounds", "pseudo_threshold", "label_noise"}
+    | {"target_labels", "target_label_names", "start_from"}
 )
 """Settings that concern the rounds alone, not what comes before them."""
 FREE = frozenset({"device", "checkpoint_every", "prefetch"})
 """Settings that decide nothing: they may differ between a run and its resumption."""
+GOES_WITH = {"recommended": "strong"}
+"""Method to the augmentation that is a part of it."""
 PHANTOM_GRID = WorkingGrid(spacing_mm=1.5, size=96)
 SCAN_GRID = WorkingGrid(spacing_mm=0.8, size=192)
 
@@ -52,7 +56,7 @@ class AdaptSettings:
         spacing_mm: In-plane spacing of the working grid; by default 1.5 mm for phantoms and 0.8 mm for scans.
         size: In-plane pixels of the working grid; by default 96 for phantoms and 192 for scans.
         normalize: Name in ``NORMALIZATIONS``.
-        augment: Name in ``AUGMENTATIONS``.
+        augment: Name in ``AUGMENTATIONS``; by default what the method goes with (:data:`GOES_WITH`), else ``plain``.
         source_steps: Steps of source training.
         predictor_steps: Steps of the domain predictor's adversarial training.
         steps: Steps of each adaptation round.
@@ -64,8 +68,10 @@ class AdaptSettings:
         head_factor: The heads' rate over the backbone's.
         pseudo_threshold: Pseudo-labels less confident than this are ignored; for methods that keep all of them;
             refused beside a selection of the method's own (:meth:`selection`), which its options may bring.
-        start_from: Folder of an earlier run whose source network, and domain predictor where it has one, are used
-            again; it must have been made with the same settings but for those in :data:`OWN`.
+        label_noise: ``KIND:RATE``, noise that is injected into each round's pseudo-labels, for experiments; see
+            :mod:`prostate_uda.maths.label_noise`. Refused beside a method that does not learn from the files' labels.
+        start_from: Folder of an earlier run whose source network, and domain predictor and pseudo-labels of the first
+            round's rule where it has them, are used again; it must have been made with the same settings but for those in :data:`OWN`.
         seed: Of everything that is random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         checkpoint_every: Steps between checkpoints.
@@ -95,7 +101,7 @@ class AdaptSettings:
     spacing_mm: float | None = None
     size: int | None = None
     normalize: str = "zscore"
-    augment: str = "plain"
+    augment: str = ""
     source_steps: int = 600
     predictor_steps: int = 150
     steps: int = 300
@@ -106,6 +112,7 @@ class AdaptSettings:
     adapt_rate: float = 5e-4
     head_factor: float = 1.0
     pseudo_threshold: float = 0.0
+    label_noise: str = "none"
     start_from: Path | None = None
     seed: int = 0
     device: str = "auto"
@@ -118,6 +125,8 @@ class AdaptSettings:
     phantom_size: Literal["small", "full"] = "small"
 
     def __post_init__(self) -> None:
+        if not self.augment:
+            object.__setattr__(self, "augment", GOES_WITH.get(self.method, "plain"))
         for kind, name, known in (
             ("method", self.method, METHODS),
             ("network", self.network, NETWORKS),
@@ -133,7 +142,7 @@ class AdaptSettings:
             if names is not None:
                 parse_label_names(names)
         self._check_numbers()
-        _ = self.grid, self.selection(1), self.execution
+        _ = self.grid, self.selection(1), self.noise, self.execution
         for rate, steps in ((self.learning_rate, self.source_steps), (self.adapt_rate, self.steps)):
             self.optimization(rate, steps)
 
@@ -171,6 +180,22 @@ class AdaptSettings:
                 "set the method's options"
             )
         return Selection(threshold=self.pseudo_threshold) if self.pseudo_threshold else rule
+
+    @property
+    def noise(self) -> LabelNoise | None:
+        """What is injected into pseudo-labels.
+
+        Raises:
+            SettingsError: the text says no noise, or the method learns from no label of a file: it has none, or takes
+                them from the round's teacher itself.
+        """
+        noise, needs = read_label_noise(self.label_noise, self.seed), self.build_method().needs
+        if noise is not None and ("pseudo_labels" not in needs or "teacher" in needs):
+            raise SettingsError(
+                f"label_noise {self.label_noise} beside {self.method}, which does not learn from the labels that it "
+                "would change; leave it out, or give a method such as self-training"
+            )
+        return noise
 
     def optimization(self, rate: float, steps: int) -> Optimization:
         """How parameters move in a stage of this length.

@@ -1,20 +1,23 @@
 """Floor 5: the two domains of a run, found, checked and cut into slices before anything is written."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import ignite.distributed as idist
 import torch
+from torch import Tensor
 
 from prostate_uda.data.cache import content_hash
 from prostate_uda.data.datalists import DataList
 from prostate_uda.data.domains import Case, Domain, PhantomDomain, PhantomSettings, Split, get_domain
 from prostate_uda.data.domains.base import Role
-from prostate_uda.data.labels import PZ, TZ, ZONE_VALUES, parse_label_names
+from prostate_uda.data.labels import PZ, TZ, ZONE_VALUES, ZONE_WORDS, parse_label_names
 from prostate_uda.data.reading import CaseReader, read_truth
 from prostate_uda.data.slices import SliceSet
-from prostate_uda.data.volumes import read_image
+from prostate_uda.data.volumes import read_image, read_label
 from prostate_uda.engines.observers import Progress
 from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.maths.losses import IGNORE
@@ -171,8 +174,12 @@ def _named(split: Split, names: str | None) -> Split:
     return Split(train, test)
 
 
-def _splits(settings: AdaptSettings) -> tuple[Split, Split, int]:
-    """Source, target, and which channel of the target's 4D images is T2."""
+def splits(settings: AdaptSettings) -> tuple[Split, Split, int]:
+    """Source, target, and which channel of the target's 4D images is T2.
+
+    Raises:
+        DataError: a domain cannot be used.
+    """
     source_domain, target_domain = _domain(settings.source, settings), _domain(settings.target, settings)
     listed = _data_list(settings)
     source = _named(_split(source_domain, "source", settings, listed), settings.source_label_names)
@@ -182,15 +189,32 @@ def _splits(settings: AdaptSettings) -> tuple[Split, Split, int]:
     return source, target, target_domain.channel
 
 
-def target_cases(settings: AdaptSettings) -> tuple[Split, frozenset[str], Mapping[str, str]]:
-    """The target's split, the ids of all its labelled cases, and what a data list says that label values mean.
+def zone_volumes(cases: Sequence[Case]) -> Tensor:
+    """``(C,)`` float64, the mean mL of each class in these cases' labels.
+
+    Args:
+        cases: Labelled, at least one.
+
+    Raises:
+        DataError: a label cannot be used.
+    """
+    volumes = []
+    for case in cases:
+        label = read_label(cast("Path", case.label), case.values)
+        counts = torch.from_numpy(label.array).flatten().long().bincount(minlength=len(ZONE_WORDS))
+        volumes.append(counts[: len(ZONE_WORDS)].double() * (math.prod(label.grid.spacing) / 1000))
+    return torch.stack(volumes).mean(dim=0)
+
+
+def target_cases(settings: AdaptSettings) -> tuple[Split, Mapping[str, Case], Mapping[str, str]]:
+    """The target's split, all its labelled cases by id, and what a data list says that label values mean.
 
     Raises:
         DataError: the target cannot be used.
     """
     domain, listed = _domain(settings.target, settings), _data_list(settings)
     found = domain.located(settings.target_root, settings.target_labels, role="target")
-    labelled = frozenset(case.id for case in found.cases if case.label is not None)
+    labelled = {case.id: case for case in found.cases if case.label is not None}
     concerned = listed is not None and listed.concerns("target", domain.name)
     values = listed.part("target").labels if listed is not None and concerned else {}
     return _split(domain, "target", settings, listed), labelled, values
@@ -205,7 +229,7 @@ def open_world(settings: AdaptSettings, progress: Progress) -> World:
     """
     with together():
         with first_alone():
-            source_split, target_split, channel = _splits(settings)
+            source_split, target_split, channel = splits(settings)
             mine = own_cases(source_split.train, "source"), own_cases(target_split.train, "target")
             if is_first():
                 _check_shared(source_split, target_split, progress)

@@ -1,7 +1,7 @@
 """Floor 2, review: a volume turned to radiological convention and cropped around the gland, ready to be drawn."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ class View:
         image: ``(X, Y, Z)`` grey values; indices grow to the patient's left, back and head.
         labels: Name to ``(X, Y, Z)`` labels.
         spacing: Millimetres along X, Y, Z.
-        gland: ``(Z,)`` labelled voxels in each slice, over all labels.
+        gland: ``(Z,)`` labelled voxels in each slice, over the labels that are cropped around.
         window: Grey values shown black and white.
     """
 
@@ -42,6 +42,8 @@ class View:
         labels: Mapping[str, NDArray[Any]],
         spacing_mm: Sequence[float],
         orientation: str,
+        *,
+        around: Collection[str] | None = None,
     ) -> Self:
         """Turn and crop.
 
@@ -50,6 +52,7 @@ class View:
             labels: Name to ``(X, Y, Z)`` integer labels, 1 = PZ, 2 = TZ, the rest background.
             spacing_mm: Voxel size along the stored axes.
             orientation: Where the stored axes point to (``"LPS"``), as ``nibabel.aff2axcodes`` says.
+            around: Names of the labels that are cropped around and counted as gland; by default all.
 
         Raises:
             ShapeError: ``image`` has not three axes or a label has another shape.
@@ -60,8 +63,8 @@ class View:
         across, down, up = (float(spacing_mm[axis]) for axis in order)
         turned = {name: np.transpose(label, order)[flips] for name, label in labels.items()}
         gland = np.zeros([image.shape[axis] for axis in order], dtype=bool)
-        for label in turned.values():
-            gland |= prostate(label)
+        for name in turned if around is None else around:
+            gland |= prostate(turned[name])
         box = _square(np.asarray(gland.any(axis=2)), (across, down))
         crop = np.transpose(image, order)[flips][box]
         return cls(

@@ -102,6 +102,11 @@ def strong() -> Compose:
     )
 
 
+def other_scanner() -> Compose:
+    """Every slice as another scanner would have seen it, see :func:`strong`; nothing moves."""
+    return SliceAugmentation([RandSimulateAcquisitiond("image", prob=1.0, retain_stats=True)])
+
+
 def _moved() -> list[Any]:
     """What moves image and label alike."""
     both = ("image", "label")

@@ -14,8 +14,8 @@ from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import METHODS, Method, Optimization, State, build_method
 from prostate_uda.methods.citations import BIBTEX, CITATIONS
 from prostate_uda.networks import Discriminator, DomainPredictor
+from tests.builders import random_batch, tiny_teacher
 from tests.builders import tiny_deeplab as tiny
-from tests.builders import tiny_teacher
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in METHODS},
@@ -27,13 +27,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "metacorrection, reference": ("metacorrection", {"virtual_scope": "all", "derivative": "double-backward"}),
 }
 every_method = pytest.mark.parametrize("variant", VARIANTS)
-
-
-def batch(seed: int) -> Batch:
-    rng = torch.Generator().manual_seed(seed)
-    label = torch.randint(3, (2, 32, 32), generator=rng)
-    label[torch.rand(label.shape, generator=rng) < 0.2] = IGNORE
-    return Batch(image=torch.randn(2, 1, 32, 32, generator=rng), label=label)
 
 
 def predictor() -> DomainPredictor:
@@ -52,13 +45,13 @@ def begin(variant: str, seed: int = 0, algorithm: str = "adam") -> tuple[Method,
         optimization,
         seed=seed,
         domain_predictor=predictor() if "domain_predictor" in method.needs else None,
-        teacher=tiny_teacher(5) if "teacher" in method.needs else None,
+        teacher=tiny_teacher(5) if {"teacher", "confusion"} & method.needs else None,
     )
 
 
 def advance(method: Method, state: State, steps: int) -> list[dict[str, Tensor]]:
     """Steps on the batches of the step's own number, as the engine's streams give them."""
-    return [method.step(state, batch(100 + state.step), batch(200 + state.step)) for _ in range(steps)]
+    return [method.step(state, random_batch(100 + state.step), random_batch(200 + state.step)) for _ in range(steps)]
 
 
 def everything(state: State) -> dict[str, Any]:
@@ -149,7 +142,7 @@ def test_a_target_without_any_label_is_survived(variant: str) -> None:
     method, state = begin(variant)
     nothing = torch.full((2, 32, 32), IGNORE)
     for step in range(2):
-        named = method.step(state, batch(step), Batch(image=batch(10 + step).image, label=nothing))
+        named = method.step(state, random_batch(step), Batch(image=random_batch(10 + step).image, label=nothing))
         assert all(bool(value.isfinite()) for value in named.values()), named
     assert all(bool(value.isfinite().all()) for value in state.network.state_dict().values())
 

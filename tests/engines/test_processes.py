@@ -79,7 +79,9 @@ def trained(variant: str, rank: int, count: int) -> dict[str, Tensor]:
     batch = partial(share, rank=rank, count=count, dtype=dtype)
     judge = predictor().to(dtype) if "domain_predictor" in method.needs else None
     optimization = Optimization(algorithm="sgd", learning_rate=1e-2)
-    teacher = Teacher(network(6), torch.tensor([0.9, 0.4, 0.6])) if "teacher" in method.needs else None
+    asked = {"teacher", "confusion"} & method.needs
+    confusion = torch.tensor([[90, 5, 5], [20, 60, 20], [10, 5, 80]])
+    teacher = Teacher(network(6), torch.tensor([0.9, 0.4, 0.6]), confusion) if asked else None
     state = method.prepare(network(0).to(dtype), optimization, seed=1, domain_predictor=judge, teacher=teacher)
     if variant == DIFFERENCES:
         state.tensors["ntm"] = state.tensors["ntm"].to(dtype)

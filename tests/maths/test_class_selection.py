@@ -14,6 +14,7 @@ from prostate_uda.maths.selection import (
     BalancedSelection,
     RegularizedSelection,
     Selection,
+    VolumeSelection,
     balanced_labels,
     bin_edges,
     confident_labels,
@@ -23,6 +24,7 @@ from prostate_uda.maths.selection import (
     soft_labels,
 )
 
+NO_VOLUMES = torch.zeros(3)
 K = torch.tensor([0.9, 0.4, 0.6])
 # columns are pixels; p / k is (.89 .38 .08), (.56 1.13 .08), (1.06 .08 .03), (.22 .75 .83), (.11 .75 1)
 PROBS = torch.tensor([[0.8, 0.5, 0.95, 0.2, 0.1], [0.15, 0.45, 0.03, 0.3, 0.3], [0.05, 0.05, 0.02, 0.5, 0.6]])
@@ -82,14 +84,14 @@ def test_thresholds_by_hand() -> None:
     torch.testing.assert_close(portion_thresholds(counts, 1.0)[0].item(), 0.55, atol=7e-4, rtol=0)
     # LTIR: the median where it is below 0.9
     ltir = Selection(threshold=0.9, portion=0.5)
-    torch.testing.assert_close(ltir.thresholds(counts), torch.tensor([0.75, 0.9]), atol=5e-4, rtol=0)
+    torch.testing.assert_close(ltir.thresholds(counts, NO_VOLUMES), torch.tensor([0.75, 0.9]), atol=5e-4, rtol=0)
     sure = count_confidences(two_classes(0.99, 0.98, 0.97, 0.6))
-    assert ltir.thresholds(sure)[0] == torch.tensor(0.9)
+    assert ltir.thresholds(sure, NO_VOLUMES)[0] == torch.tensor(0.9)
 
 
 def test_a_class_predicted_nowhere_is_given_to_no_pixel() -> None:
     probs = PROBS[:, :3]  # class 2 is nowhere the largest
-    k = BalancedSelection(portion=1.0).thresholds(count_confidences(probs))
+    k = BalancedSelection(portion=1.0).thresholds(count_confidences(probs), NO_VOLUMES)
     assert k[2] == 1
     assert 2 not in balanced_labels(probs, k)
     assert 2 not in regularized_labels(probs, k, 0.25)
@@ -98,7 +100,7 @@ def test_a_class_predicted_nowhere_is_given_to_no_pixel() -> None:
 def test_a_pixel_without_a_doubt_is_kept() -> None:
     probs = torch.tensor([[1.0], [0.0], [0.0]])
     for rule in (BalancedSelection(portion=0.2), RegularizedSelection(portion=0.2, smoothness=0.25)):
-        assert rule.labels(probs, rule.thresholds(count_confidences(probs))).tolist() == [0]
+        assert rule.labels(probs, rule.thresholds(count_confidences(probs), NO_VOLUMES)).tolist() == [0]
 
 
 def test_what_the_network_has_not_seen_is_neither_counted_nor_labelled() -> None:
@@ -107,7 +109,7 @@ def test_what_the_network_has_not_seen_is_neither_counted_nor_labelled() -> None
     counts = count_confidences(probs)
     assert counts.sum(dim=1).tolist() == [0, 1, 0]
     for rule in (BalancedSelection(portion=1.0), RegularizedSelection(portion=1.0, smoothness=0.25)):
-        assert rule.labels(probs, rule.thresholds(counts)).tolist() == [1, IGNORE, IGNORE, IGNORE]
+        assert rule.labels(probs, rule.thresholds(counts, NO_VOLUMES)).tolist() == [1, IGNORE, IGNORE, IGNORE]
 
 
 def test_confidences_just_below_one_are_told_apart() -> None:
@@ -130,12 +132,12 @@ def test_bins_hold_every_confidence() -> None:
 
 def test_one_threshold_for_all_is_that_of_the_classes() -> None:
     probs = two_classes(0.9, torch.nextafter(torch.tensor(0.9), torch.tensor(0.0)).item(), 0.91, 0.6)
-    k = Selection(threshold=0.9).thresholds(torch.zeros(2, BINS, dtype=torch.int64))
+    k = Selection(threshold=0.9).thresholds(torch.zeros(2, BINS, dtype=torch.int64), NO_VOLUMES)
     assert Selection(threshold=0.9).labels(probs, k).tolist() == [0, IGNORE, 0, IGNORE]
     for threshold in (0.0, 0.3, 0.6, 0.9, 0.9999):
         rule = Selection(threshold=threshold)
         probs = random_probs(1)
-        chosen = rule.labels(probs, rule.thresholds(torch.zeros(3, BINS, dtype=torch.int64)))
+        chosen = rule.labels(probs, rule.thresholds(torch.zeros(3, BINS, dtype=torch.int64), NO_VOLUMES))
         assert torch.equal(chosen, confident_labels(probs, threshold))
     assert IGNORE not in Selection().labels(probs, torch.zeros(3))
 
@@ -144,8 +146,8 @@ def test_one_threshold_for_all_is_that_of_the_classes() -> None:
 @given(seed=st.integers(0, 10_000), portion=st.floats(0.01, 1), order=st.permutations(range(3)))
 def test_thresholds_and_labels_go_with_the_classes(seed: int, portion: float, order: list[int]) -> None:
     rule, probs = BalancedSelection(portion=portion), random_probs(seed)
-    k = rule.thresholds(count_confidences(probs))
-    swapped = rule.thresholds(count_confidences(probs[order]))
+    k = rule.thresholds(count_confidences(probs), NO_VOLUMES)
+    swapped = rule.thresholds(count_confidences(probs[order]), NO_VOLUMES)
     assert torch.equal(swapped, k[order])
     here, there = rule.labels(probs, k), rule.labels(probs[order], swapped)
     kept = here != IGNORE
@@ -184,3 +186,36 @@ def test_a_larger_portion_keeps_what_a_smaller_one_kept(seed: int) -> None:
     assert bool((many <= few).all())
     kept = balanced_labels(probs, few) != IGNORE
     assert bool((balanced_labels(probs, many)[kept] != IGNORE).all())
+
+
+def test_volumes_by_hand() -> None:
+    # ten pixels of 0.5 mL; the teacher finds one of the zone, the source's men have 1.5 mL
+    probs = two_classes(*(1 - p for p in (0.9, 0.4, 0.3, 0.2, 0.1, 0.05, 0.04, 0.03, 0.02, 0.01)))
+    volumes = torch.tensor([0.0, 1.5])
+    counts = VolumeSelection().count(probs, 0.5)
+    assert counts.sum(dim=1).tolist() == [5, 5]
+    for trust, zone, background in ((1.0, 0.3, 0.8), (0.5, 0.4, 0.7), (0.0, 0.9, 0.6)):
+        rule = VolumeSelection(trust=trust)
+        k = rule.thresholds(counts, volumes)
+        torch.testing.assert_close(k, torch.tensor([background, zone]), atol=1e-3, rtol=0)
+        gland = round(1 + 2 * trust)  # pixels: 1, 2 or 3
+        assert rule.labels(probs, k).tolist() == [1] * gland + [0] * (10 - gland)
+
+
+def test_a_zone_that_nobody_has_gets_no_pixel() -> None:
+    probs = two_classes(0.9, 0.8)
+    rule = VolumeSelection(trust=1.0)
+    k = rule.thresholds(rule.count(probs, 1.0), torch.zeros(2))
+    assert k[1] == 1
+    assert rule.labels(probs, k).tolist() == [0, 0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), share=st.floats(0.05, 0.6), voxel=st.floats(0.001, 2))
+def test_as_many_voxels_reach_a_threshold_as_the_class_has(seed: int, share: float, voxel: float) -> None:
+    probs = torch.randn(2, 400, generator=torch.Generator().manual_seed(seed)).softmax(dim=0)
+    rule = VolumeSelection(trust=1.0)
+    k = rule.thresholds(rule.count(probs, voxel), torch.tensor([0.0, share * 400 * voxel]))
+    reached = (probs >= k[:, None]).sum(dim=1) - torch.tensor([(1 - share) * 400, share * 400])
+    assert bool((reached > -1).all())  # what shares the last pixel's bin is in
+    assert bool((reached <= 8).all())

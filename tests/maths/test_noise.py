@@ -13,7 +13,16 @@ from torch.autograd import gradgradcheck
 
 from prostate_uda.errors import SettingsError, ShapeError
 from prostate_uda.maths.losses import IGNORE, masked_nll
-from prostate_uda.maths.noise import correct, corrected_nll, descend, project_rows, start
+from prostate_uda.maths.noise import (
+    LEAST,
+    confusion_counts,
+    correct,
+    corrected_nll,
+    descend,
+    from_counts,
+    project_rows,
+    start,
+)
 
 finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=True)
 tame = st.floats(-10, 10, allow_nan=False)
@@ -211,3 +220,26 @@ def test_descend_does_not_know_the_scale_of_the_gradient(gradient: Tensor, expon
 def test_a_gradient_of_nothing_leaves_the_matrix(value: float) -> None:
     first = start(3, 0.05)
     torch.testing.assert_close(descend(first, torch.full((3, 3), value), 0.11), first)
+
+
+def test_a_counted_matrix_by_hand() -> None:
+    true = torch.tensor([[0, 0, 0, 0], [1, 1, 2, 0]])
+    pseudo = torch.tensor([[0, 0, 0, 1], [1, 0, IGNORE, IGNORE]])
+    counts = confusion_counts(pseudo, true, 3)
+    assert counts.tolist() == [[3, 1, 0], [1, 1, 0], [0, 0, 0]]
+    bare = torch.tensor(
+        [[0.75, 0.25, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
+    )  # nobody has seen the last: its own label
+    torch.testing.assert_close(from_counts(counts), (bare + LEAST) / (1 + 3 * LEAST))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_counts_of_noise_find_its_matrix(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    truth = (torch.rand(3, 3, generator=generator) + 4 * torch.eye(3)).double()
+    truth /= truth.sum(dim=1, keepdim=True)
+    labels = torch.randint(3, (30_000,), generator=generator)
+    noisy = torch.multinomial(truth[labels], 1, generator=generator)[:, 0]
+    halves = [confusion_counts(noisy[half], labels[half], 3) for half in (slice(0, 9_000), slice(9_000, None))]
+    torch.testing.assert_close(from_counts(sum(halves)).double(), truth, atol=0.03, rtol=0)

@@ -12,13 +12,14 @@ from torch.nn import functional
 from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths.losses import IGNORE
-from prostate_uda.maths.noise import descend, start
+from prostate_uda.maths.noise import descend, from_counts, start
 from prostate_uda.maths.selection import BalancedSelection, Selection
 from prostate_uda.methods import MetaCorrection, Optimization, State
 from prostate_uda.methods.metacorrection import Derivative
 from prostate_uda.networks import DeepLab, Levels
 from prostate_uda.networks.splits import Scope, run_shared
-from tests.builders import tiny_deeplab
+from prostate_uda.networks.teacher import Teacher
+from tests.builders import tiny_deeplab, tiny_teacher
 
 RATE, WEIGHTS = 0.05, (0.3, 1.0)
 SGD = Optimization(algorithm="sgd", learning_rate=RATE, power=0.0)
@@ -43,9 +44,9 @@ def slopes_of(method: MetaCorrection, state: State, source: Batch, target: Batch
     return method.hypergradient(state, passes, source.label, target.label).gradients
 
 
-def prepared(method: MetaCorrection, optimization: Optimization = SGD) -> State:
+def prepared(method: MetaCorrection, optimization: Optimization = SGD, teacher: Teacher | None = None) -> State:
     """A state in float64: NTMs are made in float32, as a network's parameters usually are."""
-    state = method.prepare(tiny(), optimization)
+    state = method.prepare(tiny(), optimization, teacher=teacher)
     state.tensors["ntm"] = state.tensors["ntm"].double()
     return state
 
@@ -57,6 +58,8 @@ def prepared(method: MetaCorrection, optimization: Optimization = SGD) -> State:
         {"epsilon": 1.0},
         {"epsilon": -0.1},
         {"portion": 1.5},
+        {"volume_trust": 1.5},
+        {"volume_trust": 0.5, "portion": 0.5},
         {"anchor": 0.5},
         {"ntm_mode": "learned", "anchor": 51.0},
         {"ntm_mode": "learned", "anchor": -1.0},
@@ -92,6 +95,34 @@ def test_the_matrices_begin_at_the_start(mode: str) -> None:
     assert set(state.tensors) == ({"ntm", "ntm_logits"} if mode == "learned" else {"ntm"})
     if mode == "learned":
         torch.testing.assert_close(state.tensors["ntm_logits"].detach().softmax(-1), state.tensors["ntm"])
+
+
+@pytest.mark.parametrize("mode", ["per-step", "learned"])
+def test_the_matrices_begin_where_the_teacher_confuses(mode: str) -> None:
+    method = MetaCorrection(ntm_mode=mode, ntm_start="confusion")  # type: ignore[arg-type]
+    assert method.needs - MetaCorrection().needs == {"confusion"}
+    teacher = tiny_teacher()
+    state = prepared(method, teacher=teacher)
+    assert teacher.confusion is not None
+    torch.testing.assert_close(state.tensors["ntm"], torch.stack([from_counts(teacher.confusion).double()] * 2))
+    first = state.tensors["ntm"].clone()
+    method.step(state, batch(0), batch(1))
+    assert not torch.equal(state.tensors["ntm"], first)
+    expected = first if mode == "per-step" else state.tensors["ntm"]
+    torch.testing.assert_close(method.first_transitions(state), expected)
+    without = method.prepare(tiny(), Optimization())  # nobody asked: uniform
+    torch.testing.assert_close(without.tensors["ntm"], torch.stack([start(3, 0.05)] * 2))
+
+
+def test_the_anchor_is_where_the_teacher_confuses() -> None:
+    method = MetaCorrection(ntm_mode="learned", ntm_start="confusion", anchor=1.0, learned_rate=0.5)
+    state = method.prepare(tiny(), Optimization(), teacher=tiny_teacher())
+    home = state.tensors["ntm_start"].log()
+    with torch.no_grad():
+        state.tensors["ntm_logits"].add_(torch.eye(3))
+    method.move_transitions(state, [torch.zeros(3, 3)] * 2)
+    for level in state.tensors["ntm_logits"].detach():
+        torch.testing.assert_close(level, home + 0.5 * torch.eye(3), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("derivative", ["finite-difference", "forward-mode", "double-backward"])

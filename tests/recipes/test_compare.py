@@ -113,6 +113,23 @@ def test_all_start_from_one_source_network_and_the_oracle_from_the_targets_label
     assert not any(name.startswith("target/train/") and name.endswith("/label") for name in dmlc["hashes"])
 
 
+def test_a_table_is_the_same_with_shared_pseudo_labels_and_without(compared: Path, tmp_path: Path) -> None:
+    tables, times = [], []
+    for shared in (True, False):
+        out = Path(shutil.copytree(compared, tmp_path / f"shared-{shared}"))
+        runs = out / "runs" / "paper" / "seed-0"
+        if not shared:
+            shutil.rmtree(runs / "dmlc" / "pseudo_labels")
+        tables.append(compare(settings("dmlc,self-training"), out)["protocols"])
+        times.append({path.stat().st_mtime_ns for path in runs.glob("self-training/pseudo_labels/round_1/*")})
+    theirs = {path.stat().st_mtime_ns for path in compared.rglob("dmlc/pseudo_labels/round_1/*")}
+    assert times[0] == theirs
+    assert len(times[1]) == TINY["phantom_train"] + 1
+    assert not times[1] & theirs
+    assert "self-training" in tables[0]["paper"]
+    assert repr(tables[0]) == repr(tables[1])  # NaN is not equal to itself
+
+
 def test_a_new_method_is_compared_and_one_that_breaks_stops_no_other(
     compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +140,7 @@ def test_a_new_method_is_compared_and_one_that_breaks_stops_no_other(
     watched = Watched()
     longer = settings("newcomer?breaks=true,dmlc,newcomer,metacorrection")
     table = compare(longer, compared, launcher=watched)
-    assert watched.begun == ["newcomer,breaks=true", "newcomer", "metacorrection"]
+    assert watched.begun == ["metacorrection", "newcomer,breaks=true", "newcomer"]
     folder = "paper/seed-0/newcomer,breaks=true"
     assert table["failed"] == {folder: "ArithmeticError: nothing left to divide"}
     assert list(table["protocols"]["paper"])[:2] == ["source-only", "dmlc"]

@@ -13,9 +13,11 @@ from prostate_uda.engines.stages import Workplace
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import MetaCorrection, SourceOnly
 from prostate_uda.recipes import AdaptSettings, adapt
-from prostate_uda.recipes.resuming import begin_anew
+from prostate_uda.recipes.resuming import begin_anew, bring_over, first_rule
+from prostate_uda.recipes.world import open_world
 from tests.recipes.conftest import TINY, Heard
 
+SELF_TRAINING = {**TINY, "method": "self-training"}
 NEW = ("precision", "channels_last", "prefetch")
 """Settings that runs of the first version do not name."""
 
@@ -65,6 +67,91 @@ def test_a_round_of_an_older_version_of_its_method_begins_anew(older: Path, fini
     assert all(torch.equal(again[name], before[name]) for name in before)
     lines = (older / "logs" / "round_1.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, TINY["steps"] + 1))
+
+
+def first_labels(out: Path) -> dict[str, tuple[int, bytes]]:
+    """The first round's pseudo-labels and thresholds, with the time they were written."""
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.glob("pseudo_labels/round_1/*")}
+
+
+def starting_from(out: Path, earlier: Path, **changes: object) -> Heard:
+    heard = Heard()
+    adapt(AdaptSettings(**{**SELF_TRAINING, **changes}, start_from=earlier), out, progress=heard)
+    return heard
+
+
+@pytest.fixture(scope="module")
+def unlabelled(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run without its pseudo-labels."""
+    out = tmp_path_factory.mktemp("runs") / "unlabelled"
+    return Path(shutil.copytree(finished, out, ignore=shutil.ignore_patterns("pseudo_labels")))
+
+
+def test_labels_of_the_same_rule_are_brought_over_and_the_result_is_the_same(
+    finished: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    heard = starting_from(tmp_path / "shared", finished)
+    starting_from(tmp_path / "made", unlabelled)
+    assert f"round 1's pseudo-labels are those of {finished}" in heard.notes
+    shared, made, theirs = (first_labels(out) for out in (tmp_path / "shared", tmp_path / "made", finished))
+    assert len(shared) == TINY["phantom_train"] + 1
+    assert shared == theirs
+    assert not {time for time, _ in made.values()} & {time for time, _ in theirs.values()}
+    folders = (tmp_path / "shared", finished)
+    one, other = ({path.stat().st_ino for path in out.glob("pseudo_labels/round_1/*")} for out in folders)
+    assert not one & other  # copies: a run's files are its own
+    again, alone = network(tmp_path / "shared"), network(tmp_path / "made")
+    assert all(torch.equal(again[name], alone[name]) for name in alone)
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing", "own_network", "brought"),
+    [
+        ({}, "", False, True),
+        ({"pseudo_threshold": 0.5}, "", False, False),
+        ({"label_noise": "symmetric:0.2"}, "", False, False),
+        ({"method": "entropy"}, "", False, False),
+        ({}, "pseudo_labels/round_1/*.nii.gz", False, False),
+        ({}, "pseudo_labels/round_1/*.json", False, False),
+        ({}, "checkpoints/source.pt", False, False),
+        ({}, "", True, False),
+    ],
+)
+def test_labels_are_brought_over_where_they_are_whole_and_what_this_run_would_make(
+    finished: Path, tmp_path: Path, changes: dict, missing: str, own_network: bool, brought: bool
+) -> None:
+    earlier, heard = Path(shutil.copytree(finished, tmp_path / "earlier")), Heard()
+    if missing:
+        next(earlier.glob(missing)).unlink()
+    place = Workplace(folder=tmp_path / "run", device=torch.device("cpu"), progress=heard, checkpoint_every=1)
+    settings = AdaptSettings(**{**SELF_TRAINING, **changes})
+    if own_network:
+        checkpoints.save(place.checkpoint("source"), {"method": repr(SourceOnly())})
+    bring_over(earlier, place, first_rule(settings), open_world(settings, Heard()).target_split.train)
+    assert (place.folder / "pseudo_labels").exists() is bool(heard.notes) is brought
+    assert first_labels(place.folder) == (first_labels(finished) if brought else {})
+    assert place.checkpoint("predictor").exists()
+
+
+def test_bringing_labels_over_is_interrupted_and_taken_up(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, copied, copy = tmp_path / "run", [], shutil.copy2
+
+    def until_the_third(path: Path, to: Path) -> None:
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        copied.append(copy(path, to))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy2", until_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            starting_from(out, finished)
+    assert not first_labels(out)
+    settings = AdaptSettings(**SELF_TRAINING, start_from=finished)
+    assert adapt(settings, out, resume=True)["status"] == "done"
+    assert first_labels(out) == first_labels(finished)
+    assert [path.name for path in (out / "pseudo_labels").iterdir()] == ["round_1"]
 
 
 STAGES = {"source": SourceOnly(), **dict.fromkeys(("round_1", "round_2", "round_3"), MetaCorrection())}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from prostate_uda.errors import GeometryError, SettingsError, ShapeError
 from prostate_uda.review import StripCase, comparison_strip, contour_figure
-from prostate_uda.review.pictures import COLOURS, OTHER_COLOURS
+from prostate_uda.review.canvas import COLOURS, OTHER_COLOURS
 
 SPACING = (0.8, 1.25, 3.0)
 DOTS_PER_INCH, HEAD, PANEL = 150, 0.45, 2.9

@@ -7,9 +7,13 @@ import json
 from typing import Any
 
 from prostate_uda.errors import UnknownNameError
+from prostate_uda.maths.label_noise import KINDS
 from prostate_uda.recipes.comparison.grid import Variant
 
 SELF_TRAINING, SUBJECT = Variant("self-training", "self-training"), "metacorrection"
+LEARNED = {"ntm_mode": "learned", "anchor": 0.2, "learned_rate": 0.05, "virtual_rate": 1e-2}
+"""What ``metacorrection-balanced`` has, on all pseudo-labels: a choice among them would itself answer some noise."""
+RATES = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 def _options(**options: Any) -> Variant:  # noqa: ANN401  any option's
@@ -20,6 +24,15 @@ def _options(**options: Any) -> Variant:  # noqa: ANN401  any option's
 
 def _rounds(number: int, method: str) -> Variant:
     return Variant(f"{method}, rounds {number}", method, changes={"rounds": number})
+
+
+def _noises(kind: str) -> tuple[Variant, ...]:
+    """Noise of that kind in the pseudo-labels, uncorrected and corrected."""
+    noisy = [({"label_noise": f"{kind}:{rate}"}, f"{kind} {rate}") for rate in RATES]
+    return (
+        *(Variant(f"self-training, {told}", "self-training", changes=changes) for changes, told in noisy),
+        *(Variant(f"{SUBJECT}, learned, {told}", SUBJECT, LEARNED, changes) for changes, told in noisy),
+    )
 
 
 ABLATIONS: dict[str, tuple[Variant, ...]] = {
@@ -41,8 +54,22 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
         Variant(f"{SUBJECT}, confidence 0.9", SUBJECT, changes={"pseudo_threshold": 0.9}),
         _options(portion=0.2),
     ),
+    "recommended": (
+        Variant("recommended", "recommended"),
+        Variant("without the NTM", "self-training", {"volume_trust": 0.5}),
+        Variant("without the volumes", "recommended", {"volume_trust": 0.0}),
+        Variant("without both", "self-training"),
+        Variant("NTM as counted, not learned", "recommended", {"ntm_mode": "per-step", "ntm_rate": 0.0, "anchor": 0.0}),
+        Variant("NTM from a uniform start", "recommended", {"ntm_start": "uniform"}),
+        Variant("NTM without an anchor", "recommended", {"anchor": 0.0}),
+        Variant("all of the source's volumes", "recommended", {"volume_trust": 1.0}),
+        Variant("two rounds", "recommended", changes={"rounds": 2}),
+    ),
+    "noise": tuple(row for kind in KINDS for row in _noises(kind)),
+    **{f"noise-{kind}": _noises(kind) for kind in KINDS},
 }
-"""What is changed to the rows of its table. ``pseudo-labels`` is the paper's table 4."""
+"""What is changed to the rows of its table. ``pseudo-labels`` is the paper's table 4; ``recommended`` takes that
+method's parts away one by one, and belongs under the strong protocol."""
 
 
 def ablation(name: str) -> tuple[Variant, ...]:

@@ -53,7 +53,7 @@ def ceilings(settings: CompareSettings, lists: Path) -> dict[int, Ceiling]:
 
 def _steps(common: AdaptSettings, variant: Variant) -> int:
     """Of all rounds of a row."""
-    changed = replace(common, **variant.changes)
+    changed = replace(common, method=variant.method, options=variant.options, **variant.changes)
     return changed.rounds * changed.steps
 
 

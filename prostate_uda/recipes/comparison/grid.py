@@ -7,7 +7,8 @@ from typing import Any
 
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.methods import METHODS
-from prostate_uda.recipes.settings import OWN, AdaptSettings
+from prostate_uda.recipes.resuming import first_rule
+from prostate_uda.recipes.settings import GOES_WITH, OWN, AdaptSettings
 
 PROTOCOLS = {"paper": "plain", "strong": "strong"}
 """Name of a protocol to its augmentation."""
@@ -125,36 +126,79 @@ def every_method() -> tuple[Variant, ...]:
 def plan(settings: CompareSettings, ceilings: Mapping[int, AdaptSettings] | None = None) -> tuple[Run, ...]:
     """Every run of a comparison, those that others start from before them.
 
-    Of each protocol and seed the run ``source-only`` trains the source network. The others start from it; those whose
-    method needs the domain predictor start from the first of them, which trains the predictor.
+    Of each protocol and seed the run ``source-only`` trains the source network, and the others start from it, or from
+    one that did. The first whose method needs the domain predictor trains it, and the first of each rule of
+    pseudo-labels makes them; the others that need the same start there. A run starts from one folder, so those that
+    need the predictor come first: who makes labels for one of them has the predictor, too.
+
+    A method that goes with an augmentation is run under that protocol alone, whichever are asked for.
 
     Args:
         settings: What is compared.
         ceilings: Settings of the oracle by seed, where there is one.
     """
-    blocks = (_block(settings, protocol, seed) for protocol in settings.protocols for seed in settings.seeds)
-    runs = [run for block in blocks for run in block]
+    runs: list[Run] = []
+    for protocol in dict.fromkeys((*settings.protocols, *filter(None, map(home, settings.variants)))):
+        asked = protocol in settings.protocols
+        variants = [row for row in settings.variants if home(row) == protocol or (asked and home(row) is None)]
+        for seed in settings.seeds:
+            runs += _block(settings, variants, protocol, seed)
     for run in tuple(runs):
         ceiling = (ceilings or {}).get(run.settings.seed)
-        if run.row == SOURCE_ONLY and ceiling is not None:
+        if run.row == SOURCE_ONLY and run.protocol in settings.protocols and ceiling is not None:
             runs.append(replace(run, row=ORACLE, settings=replace(ceiling, augment=run.settings.augment)))
     return tuple(runs)
 
 
-def _block(settings: CompareSettings, protocol: str, seed: int) -> list[Run]:
+def home(variant: Variant) -> str | None:
+    """The protocol of the augmentation that is a part of the method; None where it has none."""
+    augment = GOES_WITH.get(variant.method)
+    return next((name for name, theirs in PROTOCOLS.items() if theirs == augment), None)
+
+
+def shown(settings: CompareSettings, runs: Sequence[Run], protocol: str) -> list[tuple[str, Run]]:
+    """Every run that a protocol's table shows, with the name of its row.
+
+    Beside its own: methods that go with another augmentation, and source-only with it, which they are to be seen
+    beside.
+    """
+    found = [(run.row, run) for run in runs if run.protocol == protocol]
+    away = {row.name: at for row in settings.variants if (at := home(row)) not in (None, protocol)}
+    found += [(run.row, run) for run in runs if away.get(run.row) == run.protocol]
+    others = {*away.values()} | {"strong"} - {protocol}
+    return found + [
+        (f"{SOURCE_ONLY}, {run.protocol}", run) for run in runs if run.row == SOURCE_ONLY and run.protocol in others
+    ]
+
+
+def _block(settings: CompareSettings, variants: Sequence[Variant], protocol: str, seed: int) -> list[Run]:
     """The runs of one protocol and seed but for the oracle's."""
     common = replace(settings.common, seed=seed, augment=PROTOCOLS[protocol], start_from=None)
     source = Run(protocol=protocol, row=SOURCE_ONLY, settings=replace(common, method=SOURCE_ONLY, options={}))
-    runs, shared = [source], ""
-    for variant in settings.variants:
-        if variant.name == SOURCE_ONLY:
-            continue
-        mine = replace(common, method=variant.method, options=variant.options, **variant.changes)
-        needs = "domain_predictor" in mine.build_method().needs
-        after = (shared, source.folder) if needs and shared else (source.folder,)
-        runs.append(Run(protocol=protocol, row=variant.name, settings=mine, after=after))
-        shared = shared or (runs[-1].folder if needs else "")
+    rows = [
+        Run(
+            protocol=protocol,
+            row=variant.name,
+            settings=replace(common, method=variant.method, options=variant.options, **variant.changes),
+        )
+        for variant in variants
+        if variant.name != SOURCE_ONLY
+    ]
+    rows.sort(key=lambda run: not _needs_predictor(run.settings))  # stable
+    runs, predicted, labelled = [source], "", dict[str, str]()
+    for run in rows:
+        predicts, rule = _needs_predictor(run.settings), first_rule(run.settings)
+        makers = labelled.get(rule or "", ""), predicted if predicts else "", source.folder
+        runs.append(replace(run, after=tuple(dict.fromkeys(filter(None, makers)))))
+        if predicts:
+            predicted = predicted or run.folder
+        if rule is not None:
+            labelled.setdefault(rule, run.folder)
     return runs
+
+
+def _needs_predictor(settings: AdaptSettings) -> bool:
+    return "domain_predictor" in settings.build_method().needs
 
 
 def row_order(names: Sequence[str]) -> list[str]:

@@ -90,7 +90,7 @@ def startable(waiting: Sequence[Run], going: Collection[str]) -> list[Run]:
 def _with_start(run: Run, root: Path) -> AdaptSettings:
     """The run's settings with where it starts from: where it did when it was begun, else the first there is.
 
-    All give the same source network and predictor, bit for bit on a CPU: each is a function of the settings. So a run
+    All give the same source network, predictor and pseudo-labels, bit for bit on a CPU: each is a function of the settings. So a run
     whose predecessors failed trains its own.
     """
     if (root / run.folder / "run.json").exists():

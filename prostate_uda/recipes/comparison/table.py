@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prostate_uda.errors import SettingsError
-from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, CompareSettings, Run, row_order
+from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, CompareSettings, Run, row_order, shown
 from prostate_uda.recipes.comparison.queue import is_done
 from prostate_uda.recipes.comparison.scores import (
     MEAN,
@@ -19,8 +19,8 @@ from prostate_uda.recipes.comparison.scores import (
 )
 from prostate_uda.recipes.record import Record, versions
 
-BESIDE = (SOURCE_ONLY, "self-training")
-"""Rows that every row is measured against."""
+BESIDE = (SOURCE_ONLY, f"{SOURCE_ONLY}, strong", "self-training", "recommended")
+"""Rows that every row is measured against, where they are there."""
 JUDGED = "target/test/"
 """Of a run's hashes, those of the cases that it was judged on."""
 Row = Sequence[Mapping[str, CaseScores] | None]
@@ -41,12 +41,13 @@ def make_table(settings: CompareSettings, runs: Sequence[Run], root: Path) -> di
     """
     protocols = {}
     for protocol in settings.protocols:
-        mine = [run for run in runs if run.protocol == protocol]
+        mine = shown(settings, runs, protocol)
         found = {
             name: [_of_seed(mine, name, seed, root) for seed in settings.seeds]
-            for name in row_order([*dict.fromkeys(run.row for run in mine)])
+            for name in row_order([*dict.fromkeys(name for name, _ in mine)])
         }
-        protocols[protocol] = protocol_table(found, [_scans(mine, seed, root) for seed in settings.seeds])
+        scans = [_scans([run for _, run in mine], seed, root) for seed in settings.seeds]
+        protocols[protocol] = protocol_table(found, scans)
     return {
         "source": settings.common.source,
         "target": settings.common.target,
@@ -59,8 +60,8 @@ def make_table(settings: CompareSettings, runs: Sequence[Run], root: Path) -> di
     }
 
 
-def _of_seed(runs: Sequence[Run], row: str, seed: int, root: Path) -> dict[str, CaseScores] | None:
-    (run,) = (run for run in runs if run.row == row and run.settings.seed == seed)
+def _of_seed(runs: Sequence[tuple[str, Run]], row: str, seed: int, root: Path) -> dict[str, CaseScores] | None:
+    (run,) = (run for name, run in runs if name == row and run.settings.seed == seed)
     return read_cases(root / run.folder) if is_done(root / run.folder) else None
 
 

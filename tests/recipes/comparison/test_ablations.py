@@ -1,23 +1,47 @@
 """Every row of an ablation can be run, and differs from the subject in what the ablation is of."""
 
+from pathlib import Path
+
 import pytest
 
 from prostate_uda.errors import UnknownNameError
 from prostate_uda.methods import build_method
 from prostate_uda.recipes import AdaptSettings, CompareSettings, ablation
 from prostate_uda.recipes.comparison.ablations import ABLATIONS
+from prostate_uda.recipes.comparison.ceiling import ceilings
 from prostate_uda.recipes.comparison.grid import plan
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_rows_are_runs_of_their_own(name: str) -> None:
-    settings = CompareSettings(common=AdaptSettings(), variants=ablation(name), seeds=(0,), protocols=("paper",))
+    settings = CompareSettings(common=AdaptSettings(), variants=ablation(name), seeds=(0,), protocols=("strong",))
     runs = plan(settings)
     assert len({run.folder for run in runs}) == len(runs) == 1 + len(ABLATIONS[name])
     told = [(build_method(row.method, **row.options), dict(row.changes)) for row in ABLATIONS[name]]
     assert len({repr(pair) for pair in told}) == len(told)
-    published = {"rounds": 1} if name == "rounds" else {}
-    assert (build_method("metacorrection"), published) in told
+    if not name.startswith("noise"):
+        published = {"rounds": 1} if name == "rounds" else {}
+        subject = "recommended" if name == "recommended" else "metacorrection"
+        assert (build_method(subject), published) in told
+
+
+def test_noise_of_rows_is_none_of_the_oracles(tmp_path: Path) -> None:
+    settings = CompareSettings(common=AdaptSettings(method="source-only"), variants=ablation("noise"), seeds=(0,))
+    (oracle,) = ceilings(settings, tmp_path).values()
+    assert (oracle.settings.label_noise, oracle.settings.source_steps) == ("none", 900)
+
+
+def test_noise_is_the_balanced_methods_ntm_on_all_labels_beside_self_training() -> None:
+    rows = {row.name: row for row in ablation("noise")}
+    assert len(rows) == 30
+    balanced = build_method("metacorrection-balanced", portion=0.0)
+    for kind in ("symmetric", "asymmetric", "boundary"):
+        assert [row for row in rows.values() if kind in row.name.split()] == [*ablation(f"noise-{kind}")]
+        for rate in (0.1, 0.2, 0.3, 0.4, 0.5):
+            plain, learned = (rows[f"{name}, {kind} {rate}"] for name in ("self-training", "metacorrection, learned"))
+            assert plain.changes == learned.changes == {"label_noise": f"{kind}:{rate}"}
+            assert build_method(plain.method, **plain.options) == build_method("self-training")
+            assert build_method(learned.method, **learned.options) == balanced
 
 
 def test_rounds_change_the_rounds_alone() -> None:

@@ -16,6 +16,7 @@ from prostate_uda.recipes.comparison.grid import (
     folder_name,
     plan,
     row_order,
+    shown,
 )
 from prostate_uda.recipes.comparison.queue import _with_start, startable
 
@@ -31,22 +32,44 @@ PLAIN = Variant("self-training", "self-training")
 
 
 def test_the_grid_by_hand() -> None:
-    """Source first; the first with the domain predictor trains it for the others; the oracle starts from nothing."""
+    """Source first; who makes the domain predictor or pseudo-labels before who needs them; oracles from nothing."""
     made = settings(PLAIN, DMLC, LEARNED, seeds=(0, 4), protocols=("paper", "strong"))
     runs = plan(made, {seed: ceiling.settings for seed, ceiling in ceilings(made, None).items()})
     found = {run.folder: run.after for run in runs}
     assert list(found)[:4] == [
         "paper/seed-0/source-only",
-        "paper/seed-0/self-training",
         "paper/seed-0/dmlc",
         "paper/seed-0/metacorrection,ntm_mode=learned",
+        "paper/seed-0/self-training",
     ]
     assert len(found) == len(runs) == 2 * 2 * 5
     for block in ("paper/seed-0", "paper/seed-4", "strong/seed-0", "strong/seed-4"):
         source, dmlc = f"{block}/source-only", f"{block}/dmlc"
         assert found[source] == found[f"{block}/oracle"] == ()
-        assert found[f"{block}/self-training"] == found[dmlc] == (source,)
-        assert found[f"{block}/metacorrection,ntm_mode=learned"] == (dmlc, source)
+        assert found[dmlc] == (source,)
+        assert found[f"{block}/self-training"] == found[f"{block}/metacorrection,ntm_mode=learned"] == (dmlc, source)
+
+
+def test_a_rule_is_labelled_once_and_the_predictor_trained_once() -> None:
+    """Each run's start, or that one's start, has what it needs; who needs neither waits for the source alone."""
+    noisy = Variant("noisy", "self-training", changes={"label_noise": "symmetric:0.2"})
+    threshold, entropy, cbst = (Variant(name, name) for name in ("threshold", "entropy", "cbst"))
+    confident = Variant("confident", "metacorrection", changes={"pseudo_threshold": 0.9})
+    more = Variant("more", "metacorrection", {"ntm_rate": 0.1}, {"pseudo_threshold": 0.9})
+    rows = (threshold, PLAIN, noisy, entropy, cbst, Variant("mrkld", "mrkld"), DMLC, confident, more)
+    found = {run.row: [folder.rpartition("/")[2] for folder in run.after] for run in plan(settings(*rows))}
+    assert found == {
+        "source-only": [],
+        "dmlc": ["source-only"],
+        "confident": ["dmlc", "source-only"],
+        "more": ["confident", "dmlc", "source-only"],
+        "threshold": ["confident", "source-only"],
+        "self-training": ["dmlc", "source-only"],
+        "noisy": ["source-only"],
+        "entropy": ["source-only"],
+        "cbst": ["source-only"],
+        "mrkld": ["cbst", "source-only"],
+    }
 
 
 def test_what_each_run_is_told() -> None:
@@ -60,11 +83,11 @@ def test_what_each_run_is_told() -> None:
 
 def test_a_run_waits_for_those_it_starts_from() -> None:
     runs = plan(settings(PLAIN, DMLC, LEARNED, protocols=("paper", "strong")))
-    source, plain, dmlc, learned, other = runs[:5]
+    source, dmlc, learned, plain, other = runs[:5]
     assert startable(runs, ()) == [source, other]
     assert startable(runs[1:], (source.folder,)) == [other]
-    assert startable([plain, dmlc, learned], ()) == [plain, dmlc]
-    assert startable([learned], ()) == [learned]
+    assert startable([dmlc, learned, plain], ()) == [dmlc]
+    assert startable([learned, plain], ()) == [learned, plain]
 
 
 def test_where_it_started_counts_while_it_is_there(tmp_path: Path) -> None:
@@ -132,3 +155,35 @@ def test_names_that_are_not_there() -> None:
 
 def test_source_only_may_be_named_among_the_methods() -> None:
     assert [run.row for run in plan(settings(Variant("source-only", "source-only"), DMLC))] == ["source-only", "dmlc"]
+
+
+RECOMMENDED = Variant("recommended", "recommended")
+
+
+def test_a_method_that_goes_with_an_augmentation_is_run_there_alone() -> None:
+    both = settings(PLAIN, RECOMMENDED, protocols=("paper", "strong"))
+    runs = plan(both, {0: AdaptSettings(source="phantom-1.5t")})
+    blocks = {name: {run.row for run in runs if run.protocol == name} for name in ("paper", "strong")}
+    assert blocks["strong"] - blocks["paper"] == {"recommended"}
+    assert {run.settings.augment for run in runs if run.row == "recommended"} == {"strong"}
+    table = {name: [row for row, _ in shown(both, runs, name)] for name in ("paper", "strong")}
+    assert table["strong"] == ["source-only", "recommended", "self-training", "oracle"]
+    assert table["paper"] == ["source-only", "self-training", "oracle", "recommended", "source-only, strong"]
+    lent = dict(shown(both, runs, "paper"))
+    assert lent["recommended"] == dict(shown(both, runs, "strong"))["recommended"]
+    assert lent["source-only, strong"].folder == "strong/seed-0/source-only"
+
+
+def test_under_the_papers_protocol_alone_it_brings_its_own_source_network() -> None:
+    made = settings(PLAIN, RECOMMENDED)
+    runs = plan(made, {0: AdaptSettings(source="phantom-1.5t")})
+    assert [run.folder for run in runs] == [
+        "paper/seed-0/source-only",
+        "paper/seed-0/self-training",
+        "strong/seed-0/source-only",
+        "strong/seed-0/recommended",
+        "paper/seed-0/oracle",
+    ]
+    assert "recommended" in [row for row, _ in shown(made, runs, "paper")]
+    alone = settings(PLAIN)
+    assert [row for row, _ in shown(alone, plan(alone), "paper")] == ["source-only", "self-training"]

@@ -1,0 +1,163 @@
+"""Floor 5: ``rank``: the networks of a comparison in an order that needs no target label, and how good that order is.
+
+What is asked: does a network say the same of a scan and of that scan as another scanner would have seen it; is it sure
+where it says gland; does it find the volumes that the source's men have. Only training scans of the target are looked
+at, without their labels. Where its test cases have labels, the order is compared with that of their Dice, afterwards.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from prostate_uda.data.domains import Case
+from prostate_uda.engines.evaluation import Segmenter
+from prostate_uda.engines.observers import Progress, Silent
+from prostate_uda.errors import CheckpointError
+from prostate_uda.maths.entropy import normalized_entropy
+from prostate_uda.metrics import summarize
+from prostate_uda.metrics.label_free import certainty, consistency, mean_rank, plausibility
+from prostate_uda.recipes.comparison.grid import ORACLE
+from prostate_uda.recipes.comparison.queue import is_done
+from prostate_uda.recipes.comparison.scores import MEAN, cells, read_cases
+from prostate_uda.recipes.infer import load_segmenter
+from prostate_uda.recipes.record import Record, write_json, writing
+from prostate_uda.recipes.recorded import recorded_settings
+from prostate_uda.recipes.settings import pick_device
+from prostate_uda.recipes.world import splits, zone_volumes
+from prostate_uda.transforms.augmentation import other_scanner
+
+CRITERIA = ("consistency", "certainty", "plausibility")
+ALL = "mean_rank"
+"""The mean rank over the criteria, within a protocol and seed."""
+
+
+def rank(
+    comparison: Path,
+    out: Path | None = None,
+    *,
+    device: str = "auto",
+    command: str = "prostate_uda.recipes.rank",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Order a comparison's finished networks without target labels.
+
+    Args:
+        comparison: Folder of the comparison, finished or not.
+        out: JSON to write; by default ``rank.json`` of the comparison.
+        device: See :func:`~prostate_uda.recipes.settings.pick_device`.
+        command: What is written down as the origin.
+        progress: Is told.
+
+    Returns:
+        ``rows``: protocol, seed, row, each of :data:`CRITERIA`, :data:`ALL` and ``dice``, the mean of PZ, TZ and WP in
+        points or None; ``agreement``: protocol → criterion → ``spearman`` and its ``seeds``, what is ``chosen`` of each
+        seed, and ``regret``, how many points the chosen ones lie below the best.
+
+    Raises:
+        CheckpointError: no finished run is there, or one is damaged.
+        DataError: the data of a run cannot be used.
+        SettingsError: ``out`` cannot be written.
+    """
+    out, progress, where = out or comparison / "rank.json", progress or Silent(), pick_device(device)
+    found = sorted(path.parent for path in (comparison / "runs").glob("*/seed-*/*/run.json") if is_done(path.parent))
+    runs = [run for run in found if run.name != ORACLE]
+    if not runs:
+        raise CheckpointError(f"{comparison} holds no finished run of a comparison; give the --out of compare")
+    groups: dict[Path, list[Path]] = defaultdict(list)
+    for run in runs:
+        groups[run.parent].append(run)
+    rows: list[dict[str, Any]] = []
+    with progress.task("ranking", len(runs)) as task:
+        for group in groups.values():
+            settings = recorded_settings(Record.read(group[0] / "run.json").content["settings"])
+            source, target, _ = splits(settings)
+            expected = zone_volumes(source.train)[1:]
+            asked = []
+            for run in group:
+                asked.append(ask(load_segmenter(run, where), target.train, expected, settings.seed))
+                task.advance()
+            ranks = mean_rank(torch.tensor([[found[name] for found in asked] for name in CRITERIA]))
+            for run, scores, place in zip(group, asked, ranks.tolist(), strict=True):
+                at = {"protocol": run.parent.parent.name, "seed": settings.seed, "row": run.name}
+                rows.append({**at, **scores, ALL: place, "dice": _dice(run)})
+    table = {"command": command, "rows": rows, "agreement": agreement(rows)}
+    with writing(out):
+        write_json(out, table)
+    return table
+
+
+def _dice(run: Path) -> float | None:
+    value = cells([read_cases(run)])[MEAN]["mean"]
+    return None if math.isnan(value) else float(value)
+
+
+def ask(segmenter: Segmenter, cases: Sequence[Case], expected: Tensor, seed: int) -> dict[str, float]:
+    """:data:`CRITERIA` of one network on unlabelled cases, NaN or -∞ where it finds no gland.
+
+    Args:
+        segmenter: Of the network.
+        cases: The target's training cases; their labels are not read.
+        expected: ``(C - 1,)`` mean mL of each zone in the source.
+        seed: Of what the other scanner does.
+    """
+    agreed, sure, volumes = [], [], []
+    for number, case in enumerate(cases):
+        image = segmenter.preprocessing({"image": case.image})["image"]
+        voxel_ml = float(torch.as_tensor(image.affine)[:3, :3].double().det().abs()) / 1000
+        volume = image.as_tensor()[0]
+        logits = segmenter.logits(volume)
+        labels = logits.argmax(dim=0)
+        seen_otherwise = segmenter.logits(_otherwise(volume, seed, number)).flip(1).argmax(dim=0)
+        agreed.append(consistency(seen_otherwise, labels))
+        sure.append(certainty(normalized_entropy(logits[None])[0], labels))
+        volumes.append(labels.flatten().bincount(minlength=len(logits))[1:] * voxel_ml)
+    return {
+        "consistency": summarize(agreed).mean,
+        "certainty": summarize(sure).mean,
+        "plausibility": plausibility(torch.stack(volumes).mean(dim=0), expected),
+    }
+
+
+def _otherwise(volume: Tensor, seed: int, number: int) -> Tensor:
+    """``(X, Y, Z)`` as another scanner would have seen the man's mirror image, each slice with a draw of its own."""
+    scanner, slices = other_scanner(), []
+    for place, piece in enumerate(volume.flip(0).permute(2, 1, 0)):
+        scanner.set_random_state(seed=(seed * 1009 + number) * 1009 + place)
+        slices.append(torch.as_tensor(scanner({"image": piece[None]})["image"])[0])
+    return torch.stack(slices).as_subclass(Tensor).permute(2, 1, 0)
+
+
+def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """How far each criterion's order is that of the Dice: see :func:`rank`. Seeds without labels are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for protocol in dict.fromkeys(row["protocol"] for row in rows):
+        mine = [row for row in rows if row["protocol"] == protocol]
+        seeds = [[row for row in mine if row["seed"] == seed] for seed in dict.fromkeys(row["seed"] for row in mine)]
+        judged = [group for group in seeds if len(group) > 1 and all(row["dice"] is not None for row in group)]
+        if judged:
+            found[protocol] = {name: _agreement(judged, name) for name in (*CRITERIA, ALL)}
+    return found
+
+
+def _agreement(groups: Sequence[Sequence[Mapping[str, Any]]], name: str) -> dict[str, Any]:
+    correlations, chosen, regret = [], [], []
+    for group in groups:
+        scores = [-math.inf if math.isnan(row[name]) else row[name] for row in group]
+        dice = [row["dice"] for row in group]
+        varied = len({*scores}) > 1 and len({*dice}) > 1
+        correlations.append(float(spearmanr(scores, dice).statistic) if varied else math.nan)
+        best = group[max(range(len(group)), key=scores.__getitem__)]
+        chosen.append(best["row"])
+        regret.append(max(dice) - best["dice"])
+    return {
+        "spearman": summarize(correlations).mean,
+        "seeds": correlations,
+        "chosen": chosen,
+        "regret": summarize(regret).mean,
+    }

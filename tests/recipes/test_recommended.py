@@ -1,0 +1,77 @@
+"""``adapt --method recommended``: volumes of the source, an NTM from the teacher's confusion, its augmentation."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from prostate_uda.engines.observers import Silent
+from prostate_uda.engines.rounds import count_confusion
+from prostate_uda.maths.losses import IGNORE
+from prostate_uda.maths.noise import from_counts
+from prostate_uda.maths.selection import VolumeSelection
+from prostate_uda.networks.teacher import Teacher
+from prostate_uda.recipes import AdaptSettings, adapt
+from prostate_uda.recipes.world import splits, zone_volumes
+from tests.builders import random_batch, tiny_deeplab, tiny_teacher
+from tests.recipes.conftest import TINY
+from tests.recipes.test_adapt_selection import Listening, chosen
+
+SETTINGS = {**TINY, "method": "recommended", "augment": "plain"}
+
+
+def test_the_augmentation_comes_with_the_method_unless_another_is_named() -> None:
+    assert AdaptSettings(method="recommended").augment == "strong"
+    assert AdaptSettings(method="recommended", augment="plain").augment == "plain"
+    assert AdaptSettings(method="metacorrection").augment == "plain"
+
+
+def test_labels_by_the_sources_volumes_and_an_ntm_that_starts_where_the_teacher_confuses(
+    finished: Path, tmp_path: Path
+) -> None:
+    settings = AdaptSettings(**SETTINGS, start_from=finished)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(settings, tmp_path / "run", progress=Listening("round 1: recommended"))
+    heard = Listening()
+    assert adapt(settings, tmp_path / "run", resume=True, progress=heard)["status"] == "done"
+    assert "round 1: confusion on the source" in heard.titles
+    whole = adapt(settings, tmp_path / "whole")
+    ends = [torch.load(tmp_path / run / "checkpoints" / "round_1.pt", weights_only=True) for run in ("run", "whole")]
+    torch.testing.assert_close(*(end["state"]["network"] for end in ends), rtol=0, atol=0)
+
+    found = chosen(tmp_path / "whole", 1)
+    assert found["rule"] == repr(VolumeSelection(trust=0.5))
+    volumes = list(found["counted"].values())  # of each class all voxels: the volume of all scans, in mL
+    assert volumes == pytest.approx([volumes[0]] * 3)
+    assert 3 * 500 < volumes[0] < 3 * 5000
+    start = ends[1]["state"]["tensors"]["ntm_start"]
+    torch.testing.assert_close(start.sum(dim=1), torch.ones(3))
+    assert whole["settings"]["augment"] == "plain"
+    first = json.loads((tmp_path / "whole" / "logs" / "round_1.jsonl").read_text().splitlines()[0])["ntm"]
+    assert abs(torch.tensor(first) - start).max() < 0.1  # one step of Adam at 0.05 from there
+
+
+def test_confusion_is_counted_by_hand() -> None:
+    batches = [random_batch(1), random_batch(2)]
+    high = tiny_teacher(3)(batches[0].image).transpose(0, 1).flatten(1).quantile(0.8, dim=1)
+    teacher = Teacher(tiny_deeplab(3), high)
+    rule = VolumeSelection()
+    counts = count_confusion(teacher, batches, rule, Silent(), "", 2)
+    expected = torch.zeros(3, 3, dtype=torch.int64)
+    for batch in batches:
+        for probs, label in zip(teacher(batch.image), batch.label, strict=True):
+            ratio, pseudo = (probs / teacher.thresholds[:, None, None]).max(dim=0)
+            for true in range(3):
+                for said in range(3):
+                    expected[true, said] += int(((label == true) & (pseudo == said) & (ratio >= 1)).sum())
+    assert counts.tolist() == expected.tolist()
+    assert 0 < int(counts.sum()) < sum(int((batch.label != IGNORE).sum()) for batch in batches)
+    assert from_counts(counts).shape == (3, 3)
+
+
+def test_volumes_of_the_source_are_its_labels() -> None:
+    source, _, _ = splits(AdaptSettings(**TINY))
+    volumes = zone_volumes(source.train)
+    assert 20 < float(volumes[1:].sum()) < 120  # a man's prostate in mL
+    assert float(zone_volumes(source.train[:1])[1:].sum()) != pytest.approx(float(volumes[1:].sum()))
