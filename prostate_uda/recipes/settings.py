@@ -71,7 +71,8 @@ class AdaptSettings:
         label_noise: ``KIND:RATE``, noise that is injected into each round's pseudo-labels, for experiments; see
             :mod:`prostate_uda.maths.label_noise`. Refused beside a method that does not learn from the files' labels.
         start_from: Folder of an earlier run whose source network, and domain predictor and pseudo-labels of the first
-            round's rule where it has them, are used again; it must have been made with the same settings but for those in :data:`OWN`.
+            round's rule where it has them, are used again; it must have been made with the same settings but for those
+            in :data:`OWN`.
         seed: Of everything that is random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         checkpoint_every: Steps between checkpoints.

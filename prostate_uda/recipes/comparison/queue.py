@@ -90,8 +90,8 @@ def startable(waiting: Sequence[Run], going: Collection[str]) -> list[Run]:
 def _with_start(run: Run, root: Path) -> AdaptSettings:
     """The run's settings with where it starts from: where it did when it was begun, else the first there is.
 
-    All give the same source network, predictor and pseudo-labels, bit for bit on a CPU: each is a function of the settings. So a run
-    whose predecessors failed trains its own.
+    All give the same source network, predictor and pseudo-labels, bit for bit on a CPU: each is a function of the
+    settings. So a run whose predecessors failed makes its own.
     """
     if (root / run.folder / "run.json").exists():
         start = read_json(root / run.folder / "run.json")["settings"].get("start_from")
