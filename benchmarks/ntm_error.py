@@ -4,7 +4,7 @@
 
 Of every finished run of a comparison (``prostate-uda compare``) that has an NTM: mean |T - T_true| over the entries, at
 its start, at its end and of the identity, at each level. T_true is p(pseudo = k | true = j) over the last round's
-pseudo-labels and the truth of the target's training cases, which nothing else reads. Runs whose truth cannot be had are
+pseudo-labels and the truth of the target's training cases, which nothing else reads; runs on a target without one are
 left out.
 """
 
@@ -21,8 +21,8 @@ from tables import command, spread
 from prostate_uda.engines import checkpoints
 from prostate_uda.maths import noise
 from prostate_uda.methods import MetaCorrection
-from prostate_uda.recipes.comparison.queue import is_done
-from prostate_uda.recipes.plot_noise import true_ntm
+from prostate_uda.recipes.comparison.queue import finished_runs
+from prostate_uda.recipes.plot_noise import ntm_error, true_ntm
 from prostate_uda.recipes.record import Record, versions, write_json
 from prostate_uda.recipes.recorded import recorded_settings
 
@@ -32,11 +32,8 @@ NTMS = ("start", "end", "identity")
 
 def rows_of(comparison: Path) -> Iterator[dict[str, Any]]:
     """A row per run with an NTM and a truth."""
-    for record in sorted((comparison / "runs").glob("*/seed-*/*/run.json")):
-        run = record.parent
-        if not is_done(run):
-            continue
-        content = Record.read(record).content
+    for run in finished_runs(comparison):
+        content = Record.read(run / "run.json").content
         settings = recorded_settings(content["settings"])
         method = settings.build_method()
         if not isinstance(method, MetaCorrection):
@@ -59,15 +56,10 @@ def errors(method: MetaCorrection, tensors: dict[str, torch.Tensor], true: NDArr
     size = len(true)
     start = tensors.get("ntm_start", noise.start(size, method.epsilon)).double().numpy()
     return {
-        "start": error(start, true),
-        "end": [error(level, true) for level in tensors["ntm"].double().numpy()],
-        "identity": error(np.eye(size), true),
+        "start": round(ntm_error(start, true), 4),
+        "end": [round(ntm_error(level, true), 4) for level in tensors["ntm"].double().numpy()],
+        "identity": round(ntm_error(np.eye(size), true), 4),
     }
-
-
-def error(matrix: NDArray[np.float64], true: NDArray[np.float64]) -> float:
-    """Mean absolute difference, rows without a truth left out."""
-    return round(float(np.nanmean(abs(matrix - true))), 4)
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

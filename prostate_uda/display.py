@@ -169,13 +169,18 @@ def comparison_table(table: Mapping[str, Any]) -> Table:
 def rank_tables(ranked: Mapping[str, Any]) -> list[Table]:
     """A comparison's networks by their mean rank, and how far each criterion's order is that of the Dice."""
     rows = Table(title="Networks by the mean rank of three criteria without labels", title_justify="left")
-    names = ("protocol", "seed", "row", "consistency", "certainty", "plausibility", "mean_rank", "dice")
+    rows.add_column("", overflow="fold")
+    names = ("consistency", "certainty", "plausibility", "mean_rank", "dice")
     for name in names:
-        rows.add_column(name.replace("_", " "), overflow="fold", justify="left" if name == "row" else "right")
+        rows.add_column(name.replace("_", " "), justify="right")
     for row in sorted(ranked["rows"], key=lambda row: (row["protocol"], row["seed"], -row["mean_rank"])):
-        rows.add_row(*(_number(row[name]) for name in names))
+        title = f"{row['protocol']}, seed {row['seed']}"
+        if title not in (str(cell) for cell in rows.columns[0].cells):
+            rows.add_section()
+            rows.add_row(Text(title, style="italic"))
+        rows.add_row(Text(row["row"]), *(_number(row[name]) for name in names))
     found = Table(title="How far the order is that of the Dice, mean over seeds", title_justify="left")
-    for name in ("protocol", "criterion", "Spearman", "regret in points", "chosen"):
+    for name in ("protocol", "criterion", "Spearman", "regret", "chosen"):
         found.add_column(name, overflow="fold")
     for protocol, criteria in ranked["agreement"].items():
         for name, told in criteria.items():

@@ -1,6 +1,7 @@
 """Small things that many tests are made of."""
 
 import torch
+from torch import Tensor
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.maths.losses import IGNORE
@@ -36,3 +37,9 @@ def random_batch(seed: int) -> Batch:
     label = torch.randint(3, (2, 32, 32), generator=rng)
     label[torch.rand(label.shape, generator=rng) < 0.2] = IGNORE
     return Batch(image=torch.randn(2, 1, 32, 32, generator=rng), label=label)
+
+
+def two_classes(*confidences: float) -> Tensor:
+    """Pixels that are predicted as class 0 with these confidences, ``(2, n)``."""
+    sure = torch.tensor(confidences)
+    return torch.stack([sure, 1 - sure])

@@ -81,7 +81,7 @@ def ablate(
     what: Annotated[
         str,
         typer.Argument(
-            help="levels, alpha, gamma, rounds, meta-set, pseudo-labels, noise, or of it noise-symmetric, "
+            help="recommended, levels, alpha, gamma, rounds, meta-set, pseudo-labels, noise, or of it noise-symmetric, "
             "noise-asymmetric or noise-boundary."
         ),
     ],

@@ -51,7 +51,7 @@ def count_confusion(
 
     Args:
         teacher: Frozen, with the round's thresholds.
-        batches: Labelled, such as source slices as another scanner would have taken them.
+        batches: Labelled, such as source slices under strong augmentation.
         selection: The round's rule.
         progress: Is told.
         title: Of the bar.

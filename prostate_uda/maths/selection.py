@@ -135,36 +135,6 @@ def portion_thresholds(counts: Tensor, portion: float) -> Tensor:
     return bin_edges()[BINS - 1 - too_few.sum(dim=1)]
 
 
-def count_probabilities(probs: Tensor) -> Tensor:
-    """How many pixels have which probability of each class; counts of several images can be added.
-
-    Args:
-        probs: ``(C, ...)``; a pixel without any probability, outside what the network has seen, is not counted.
-
-    Returns:
-        ``(C, BINS)`` int64; every row counts the same pixels.
-    """
-    flat = probs.float().flatten(1)
-    seen = flat[:, flat.amax(dim=0) > 0].contiguous()
-    place = (torch.bucketize(seen, bin_edges(), right=True) - 1).clamp_min(0)
-    return torch.stack([row.bincount(minlength=BINS) for row in place])
-
-
-def amount_thresholds(counts: Tensor, amounts: Tensor) -> Tensor:
-    """Thresholds k that the most probable pixels of each class reach, as many as the class is known to have.
-
-    Args:
-        counts: ``(C, BINS)`` from :func:`count_probabilities`, each image's in any unit of volume, summed.
-        amounts: ``(C,)`` of each class in all images, in that unit.
-
-    Returns:
-        ``(C,)`` float32; what shares the last pixel's bin (:data:`BINS`) is in. 1 for a class of which there is none.
-    """
-    most = counts.to(torch.float64).flip(1).cumsum(dim=1)
-    too_few = most < amounts.to(most).minimum(most[:, -1])[:, None]
-    return bin_edges()[BINS - 1 - too_few.sum(dim=1)]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Pseudo-labels ``argmax p``, kept where p reaches the threshold of its class; by default everywhere.
@@ -187,6 +157,10 @@ class Selection:
     def count(self, probs: Tensor, voxel_ml: float) -> Tensor:  # noqa: ARG002  for rules that count volumes
         """``(C, BINS)`` of one image's ``(C, ...)`` probabilities with voxels of that volume, to be added up."""
         return count_confidences(probs)
+
+    def found(self, counts: Tensor) -> Tensor:
+        """``(C,)`` how much of each class the teacher predicts, by its counts."""
+        return counts.sum(dim=1)
 
     def thresholds(self, counts: Tensor, volumes: Tensor) -> Tensor:  # noqa: ARG002  as above
         """``(C,)`` float32.
@@ -230,46 +204,6 @@ class RegularizedSelection(Selection):
     def labels(self, probs: Tensor, thresholds: Tensor) -> Tensor:
         """``(...)`` uint8, as :meth:`Selection.labels`."""
         return regularized_labels(probs, thresholds, self.smoothness)
-
-
-@dataclass(frozen=True, kw_only=True)
-class VolumeSelection(Selection):
-    """CBST's rule, :func:`balanced_labels`, with thresholds that bring the target towards the source's volumes.
-
-    Of each zone the most probable voxels are taken, so many mL over all cases, and of background the rest: between what
-    the teacher finds itself and what the source's men have. Where it loses the gland thresholds are low, where it draws
-    it too large they are high, and where it is right about ½. What reaches no threshold lies between the classes and is
-    ignored. It asks that the men of both domains be alike on the average, and that scans hold the whole gland.
-
-    Source: the idea is distribution alignment (Berthelot et al., ReMixMatch, ICLR 2020, section 3.2.1), here in ranks
-    instead of in probabilities, which are all but 0 and 1, and in mL, since fields of view differ.
-
-    Attributes:
-        trust: In the source's volumes, 0 to 1; the rest in the teacher's own. Few men's mean is uncertain.
-    """
-
-    threshold: float = 1.0
-    trust: float = 0.5
-
-    @property
-    def counts(self) -> bool:
-        """Always."""
-        return True
-
-    def count(self, probs: Tensor, voxel_ml: float) -> Tensor:
-        """``(C, BINS)`` float64 mL, by the probability of each class."""
-        return count_probabilities(probs) * float(voxel_ml)
-
-    def thresholds(self, counts: Tensor, volumes: Tensor) -> Tensor:
-        """``(C,)`` float32, as :meth:`Selection.thresholds`."""
-        found = counts[1:, bin_edges() >= 0.5].sum(dim=1)
-        zones = torch.lerp(found.double(), volumes[1:].double(), self.trust)
-        rest = (counts[0].sum() - zones.sum()).clamp_min(0)
-        return amount_thresholds(counts, torch.cat([rest[None], zones]))
-
-    def labels(self, probs: Tensor, thresholds: Tensor) -> Tensor:
-        """``(...)`` uint8, as :meth:`Selection.labels`."""
-        return balanced_labels(probs, thresholds)
 
 
 def target_like(probability: Tensor, label: Tensor, threshold: float, minimum_share: float) -> Tensor:

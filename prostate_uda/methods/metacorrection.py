@@ -24,7 +24,8 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths import hypergradient, losses, noise
 from prostate_uda.maths.hypergradient import Bilevel, Hypergradient, Logits, Parameters
-from prostate_uda.maths.selection import BalancedSelection, Selection, VolumeSelection, target_like
+from prostate_uda.maths.selection import BalancedSelection, Selection, target_like
+from prostate_uda.maths.volume_selection import VolumeSelection
 from prostate_uda.methods.base import (
     Losses,
     Method,
@@ -60,7 +61,7 @@ class MetaCorrection(Method):
         ntm_moves: ``before`` the actual step (the paper), or ``after`` it: then both steps share the target's backward
             pass too, and what was learned acts from the next step on.
         ntm_start: ``uniform``, ``(1 - ε)`` on the diagonal and ``ε / (C - 1)`` beside it; or ``confusion``, what the
-            teacher makes of source images as another scanner would have taken them (without one: uniform).
+            teacher makes of source images under strong augmentation (without one: uniform).
         epsilon: ε.
         virtual_scope: What the virtual step moves: ``all`` parameters (the paper), the ``last-stage`` with the heads,
             or the ``heads`` alone, where the hypergradient is exact and nearly free: the logits are linear in them.

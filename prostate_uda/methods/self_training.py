@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
-from prostate_uda.maths.selection import Selection, VolumeSelection
+from prostate_uda.maths.selection import Selection
+from prostate_uda.maths.volume_selection import VolumeSelection
 from prostate_uda.methods.base import (
     Losses,
     Method,

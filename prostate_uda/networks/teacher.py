@@ -18,8 +18,8 @@ class Teacher(nn.Module):
     Args:
         network: Returns :class:`~prostate_uda.networks.levels.Levels`.
         thresholds: ``(C,)`` k, positive; brought to the network's device.
-        confusion: ``(C, C)`` how often it made which pseudo-label of which true class, on labelled source images as
-            another scanner would have taken them; None where nobody asked.
+        confusion: ``(C, C)`` how often it made which pseudo-label of which true class, on labelled source images under
+            strong augmentation; None where nobody asked.
     """
 
     thresholds: Tensor

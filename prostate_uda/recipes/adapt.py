@@ -262,7 +262,7 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: nn.Modul
 
 
 def ask_teacher(bench: Bench, number: int, teacher: Teacher) -> Tensor:
-    """``(C, C)``: what the round's rule makes of the source's slices, each once, as another scanner has taken them."""
+    """``(C, C)``: what the round's rule makes of the source's slices under strong augmentation, each about once."""
     settings, slices = bench.settings, bench.world.source
     stream = bench.stream(f"round_{number}-confusion", slices, "strong")
     steps = math.ceil(len(slices) / stream.batch_size)

@@ -70,7 +70,7 @@ def label_target(
         expected = torch.zeros(len(ZONES)) if volumes is None else volumes * len(cases)
         thresholds = selection.thresholds(counts, expected)
         if place.writes:
-            _write(folder / "thresholds.json", rule, thresholds, counts if selection.counts else None)
+            _write(folder / "thresholds.json", rule, thresholds, selection.found(counts) if selection.counts else None)
     with together():
         title = f"round {number}: pseudo-labels"
         distort = None if noise is None else partial(noise.applied, number=number)
@@ -102,14 +102,14 @@ def _drop_other_rule(folder: Path, rule: str, place: Workplace, number: int) -> 
     path.unlink()  # last: where this is interrupted, the next call finds it and does the rest
 
 
-def _write(path: Path, rule: str, thresholds: Tensor, counts: Tensor | None) -> None:
-    """Thresholds by class with the rule that they are of, and how much it counted of each (voxels, or mL)."""
+def _write(path: Path, rule: str, thresholds: Tensor, found: Tensor | None) -> None:
+    """Thresholds by class with the rule that they are of, and how much the teacher predicts of each (voxels, or mL)."""
     content: dict[str, object] = {
         "rule": rule,
         "thresholds": dict(zip(ZONES, thresholds.tolist(), strict=True)),
     }
-    if counts is not None:
-        content["counted"] = dict(zip(ZONES, counts.sum(dim=1).tolist(), strict=True))
+    if found is not None:
+        content["predicted"] = dict(zip(ZONES, found.tolist(), strict=True))
     write_json(path, content)
 
 

@@ -12,6 +12,7 @@ from prostate_uda.data.volumes import check_same_grid, read_image, read_label
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.errors import CheckpointError, SettingsError, UnknownNameError
 from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, folder_name, row_order
+from prostate_uda.recipes.comparison.queue import is_done
 from prostate_uda.recipes.comparison.scores import CaseScores, read_cases
 from prostate_uda.recipes.plot import picture_path, shortened
 from prostate_uda.recipes.record import writing
@@ -54,8 +55,8 @@ def plot_cases(
         out: ``.png``, ``.pdf`` or ``.svg`` to write; by default ``cases.png`` of the comparison.
         protocol: One of the comparison's.
         seed: Likewise.
-        methods: Rows of the table, or their folders' names; by default all. Source-only is always there, and the
-            oracle where the comparison has one.
+        methods: Rows of the protocol's own, or their folders' names; by default all. Source-only is always there, and
+            the oracle where the comparison has one; an unfinished one is left out where methods are named.
         cases: How many; the first by their ids, whatever came out.
         progress: Is told how far it is.
 
@@ -113,7 +114,8 @@ def _columns(folder: Path, methods: Sequence[str] | None) -> list[str]:
         if name not in there:
             raise UnknownNameError("row", name, there)
     inner = [name for name in dict.fromkeys(wanted) if name not in (SOURCE_ONLY, ORACLE)]
-    return [SOURCE_ONLY, *inner, *([ORACLE] if ORACLE in there else [])]
+    ended = ORACLE in there and (methods is None or ORACLE in wanted or is_done(folder / ORACLE))
+    return [SOURCE_ONLY, *inner, *([ORACLE] if ended else [])]
 
 
 def _shown(settings: AdaptSettings) -> tuple[tuple[Case, ...], str]:

@@ -4,11 +4,12 @@ The true NTM is counted afterwards, from the pseudo-labels that a run kept and t
 where there is one (a phantom's, say). That truth is used for these figures and nothing else: no adaptation has read it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from prostate_uda.data.cache import content_hash
@@ -17,9 +18,9 @@ from prostate_uda.data.labels import parse_label_names
 from prostate_uda.data.volumes import check_same_grid, read_label
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths.label_noise import NONE
-from prostate_uda.maths.losses import IGNORE
+from prostate_uda.maths.noise import confusion_counts
 from prostate_uda.methods import MetaCorrection
-from prostate_uda.recipes.comparison.queue import is_done
+from prostate_uda.recipes.comparison.queue import finished_runs
 from prostate_uda.recipes.comparison.scores import MEAN, cells, read_cases
 from prostate_uda.recipes.plot import picture_path, read_ntms
 from prostate_uda.recipes.record import Record, write_json, writing
@@ -57,7 +58,7 @@ def plot_noise(
     Args:
         comparison: Folder of the comparison, finished or not: what is not done is left out.
         out: ``.png``, ``.pdf`` or ``.svg`` to write; by default ``noise.png`` of the comparison. The numbers go beside
-            it, as ``noise.json``.
+            it, as ``.json``.
         command: What is written down as their origin.
 
     Raises:
@@ -67,23 +68,17 @@ def plot_noise(
         DataError: the target's truth cannot be used.
     """
     out = picture_path(out, comparison / "noise.png")
-    runs = [found for folder in _finished(comparison) if (found := read_noise_run(folder)) is not None]
+    runs = [found for folder in finished_runs(comparison) if (found := read_noise_run(folder)) is not None]
     if not runs:
         raise SettingsError(
             f"{comparison} holds no finished run of self-training or a learned NTM with noise; run ablate noise --out "
             f"{comparison} first"
         )
-    numbers = out.with_name("noise.json")
+    numbers = out.with_suffix(".json")
     with writing(out):
         save_figure(noise_figure(runs), out)
         write_json(numbers, {"command": command, "rows": [asdict(run) for run in runs]})
     return NoisePlotted(out, numbers, len(runs))
-
-
-def _finished(comparison: Path) -> Iterator[Path]:
-    """Folders of the finished runs: ``runs/<protocol>/seed-<n>/<row>``."""
-    records = sorted((comparison / "runs").glob("*/seed-*/*/run.json"))
-    return (record.parent for record in records if is_done(record.parent))
 
 
 def read_noise_run(folder: Path) -> NoiseRun | None:
@@ -111,8 +106,8 @@ def read_noise_run(folder: Path) -> NoiseRun | None:
         rate=noise.rate,
         method=method,
         dice={name: scores[name]["mean"] for name in ("PZ", "TZ", "WP", MEAN)},
-        ntm_error=None if true is None or learned is None else tuple(_error(level, true) for level in learned),
-        identity_error=None if true is None else _error(np.eye(CLASSES), true),
+        ntm_error=None if true is None or learned is None else tuple(ntm_error(level, true) for level in learned),
+        identity_error=None if true is None else ntm_error(np.eye(CLASSES), true),
     )
 
 
@@ -124,7 +119,7 @@ def _method(settings: AdaptSettings) -> str | None:
     return SELF_TRAINING if settings.method == SELF_TRAINING else None
 
 
-def _error(matrix: Matrix, true: Matrix) -> float:
+def ntm_error(matrix: Matrix, true: Matrix) -> float:
     """Mean absolute difference over the rows of the classes that the truth holds."""
     return float(np.nanmean(abs(matrix - true)))
 
@@ -150,17 +145,16 @@ def true_ntm(run: Path, settings: AdaptSettings, hashes: Mapping[str, str]) -> M
     cases = _labelled(settings)
     if not cases:
         return None
-    counts: Matrix = np.zeros((CLASSES, CLASSES))
+    counts = torch.zeros(CLASSES, CLASSES, dtype=torch.int64)
     for case, truth_file in cases:
         if content_hash(case.image) != hashes.get(f"target/train/{case.id}/image"):
             raise SettingsError(f"{case.image} is not the file that {run} read; bring it back")
         truth = read_label(truth_file, case.values)
         pseudo = read_label(run / "pseudo_labels" / f"round_{settings.rounds}" / f"{case.id}.nii.gz", PSEUDO_VALUES)
         check_same_grid(pseudo, truth)
-        told = pseudo.array != IGNORE
-        np.add.at(counts, (truth.array[told], pseudo.array[told]), 1)
-    total = counts.sum(axis=1, keepdims=True)
-    return counts / np.where(total > 0, total, np.nan)
+        counts += confusion_counts(torch.from_numpy(pseudo.array), torch.from_numpy(truth.array), CLASSES)
+    shares: Matrix = (counts / counts.sum(dim=1, keepdim=True)).double().numpy()  # 0 / 0 is NaN
+    return shares
 
 
 def _labelled(settings: AdaptSettings) -> list[tuple[Case, Path]]:

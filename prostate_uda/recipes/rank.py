@@ -15,15 +15,16 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from prostate_uda.data.cache import content_hash
 from prostate_uda.data.domains import Case
 from prostate_uda.engines.evaluation import Segmenter
-from prostate_uda.engines.observers import Progress, Silent
-from prostate_uda.errors import CheckpointError
+from prostate_uda.engines.observers import Progress, Silent, Task
+from prostate_uda.errors import CheckpointError, SettingsError
 from prostate_uda.maths.entropy import normalized_entropy
 from prostate_uda.metrics import summarize
 from prostate_uda.metrics.label_free import certainty, consistency, mean_rank, plausibility
 from prostate_uda.recipes.comparison.grid import ORACLE
-from prostate_uda.recipes.comparison.queue import is_done
+from prostate_uda.recipes.comparison.queue import finished_runs
 from prostate_uda.recipes.comparison.scores import MEAN, cells, read_cases
 from prostate_uda.recipes.infer import load_segmenter
 from prostate_uda.recipes.record import Record, write_json, writing
@@ -62,34 +63,60 @@ def rank(
     Raises:
         CheckpointError: no finished run is there, or one is damaged.
         DataError: the data of a run cannot be used.
-        SettingsError: ``out`` cannot be written.
+        SettingsError: ``out`` cannot be written, or training scans are not those that a run was made from.
     """
     out, progress, where = out or comparison / "rank.json", progress or Silent(), pick_device(device)
-    found = sorted(path.parent for path in (comparison / "runs").glob("*/seed-*/*/run.json") if is_done(path.parent))
-    runs = [run for run in found if run.name != ORACLE]
+    runs = [run for run in finished_runs(comparison) if run.name != ORACLE]
     if not runs:
         raise CheckpointError(f"{comparison} holds no finished run of a comparison; give the --out of compare")
+    with writing(out):
+        write_json(out, {"command": command, "rows": [], "agreement": {}})
     groups: dict[Path, list[Path]] = defaultdict(list)
     for run in runs:
         groups[run.parent].append(run)
-    rows: list[dict[str, Any]] = []
     with progress.task("ranking", len(runs)) as task:
-        for group in groups.values():
-            settings = recorded_settings(Record.read(group[0] / "run.json").content["settings"])
-            source, target, _ = splits(settings)
-            expected = zone_volumes(source.train)[1:]
-            asked = []
-            for run in group:
-                asked.append(ask(load_segmenter(run, where), target.train, expected, settings.seed))
-                task.advance()
-            ranks = mean_rank(torch.tensor([[found[name] for found in asked] for name in CRITERIA]))
-            for run, scores, place in zip(group, asked, ranks.tolist(), strict=True):
-                at = {"protocol": run.parent.parent.name, "seed": settings.seed, "row": run.name}
-                rows.append({**at, **scores, ALL: place, "dice": _dice(run)})
+        rows = [row for group in groups.values() for row in _rank_seed(group, where, task)]
     table = {"command": command, "rows": rows, "agreement": agreement(rows)}
     with writing(out):
         write_json(out, table)
     return table
+
+
+def _rank_seed(runs: Sequence[Path], device: torch.device, task: Task) -> list[dict[str, Any]]:
+    """The rows of a protocol and seed."""
+    settings = recorded_settings(Record.read(runs[0] / "run.json").content["settings"])
+    source, target, _ = splits(settings)
+    expected = zone_volumes(source.train)[1:]
+    asked = []
+    for run in runs:
+        _check_same_files(run, {"source": source.train, "target": target.train})
+        asked.append(ask(load_segmenter(run, device), target.train, expected, settings.seed))
+        task.advance()
+    ranks = mean_rank(torch.tensor([[found[name] for found in asked] for name in CRITERIA]))
+    at = {"protocol": runs[0].parent.parent.name, "seed": settings.seed}
+    return [
+        {**at, "row": run.name, **scores, ALL: place, "dice": _dice(run)}
+        for run, scores, place in zip(runs, asked, ranks.tolist(), strict=True)
+    ]
+
+
+def _check_same_files(run: Path, training: Mapping[str, Sequence[Case]]) -> None:
+    """Refuse training cases that are not those of the run.
+
+    Raises:
+        SettingsError: a case has come, gone or changed.
+    """
+    recorded = Record.read(run / "run.json").content["hashes"]
+    for role, cases in training.items():
+        now = {f"{role}/train/{case.id}/image": content_hash(case.image) for case in cases}
+        then = {name: told for name, told in recorded.items() if _is_image(name, role)}
+        other = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
+        if other:
+            raise SettingsError(f"{run} was made from other files: {other[0]} ({len(other)} in all); bring them back")
+
+
+def _is_image(name: str, role: str) -> bool:
+    return name.startswith(f"{role}/train/") and name.endswith("/image")
 
 
 def _dice(run: Path) -> float | None:
@@ -134,12 +161,15 @@ def _otherwise(volume: Tensor, seed: int, number: int) -> Tensor:
 
 
 def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """How far each criterion's order is that of the Dice: see :func:`rank`. Seeds without labels are left out."""
+    """How far each criterion's order is that of the Dice: see :func:`rank`.
+
+    Seeds without labels, or with fewer than three networks, are left out.
+    """
     found: dict[str, dict[str, Any]] = {}
     for protocol in dict.fromkeys(row["protocol"] for row in rows):
         mine = [row for row in rows if row["protocol"] == protocol]
         seeds = [[row for row in mine if row["seed"] == seed] for seed in dict.fromkeys(row["seed"] for row in mine)]
-        judged = [group for group in seeds if len(group) > 1 and all(row["dice"] is not None for row in group)]
+        judged = [group for group in seeds if len(group) > 2 and all(row["dice"] is not None for row in group)]
         if judged:
             found[protocol] = {name: _agreement(judged, name) for name in (*CRITERIA, ALL)}
     return found

@@ -187,11 +187,11 @@ class AdaptSettings:
         """What is injected into pseudo-labels.
 
         Raises:
-            SettingsError: the text says no noise, or the method learns from no label of a file: it has none, or takes
-                them from the round's teacher itself.
+            SettingsError: the text says no noise, or the method learns from no label of a file: it has none, takes them
+                from the round's teacher itself, or counts how that teacher errs, which would not be the noise.
         """
         noise, needs = read_label_noise(self.label_noise, self.seed), self.build_method().needs
-        if noise is not None and ("pseudo_labels" not in needs or "teacher" in needs):
+        if noise is not None and ("pseudo_labels" not in needs or {"teacher", "confusion"} & needs):
             raise SettingsError(
                 f"label_noise {self.label_noise} beside {self.method}, which does not learn from the labels that it "
                 "would change; leave it out, or give a method such as self-training"

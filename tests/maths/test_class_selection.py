@@ -14,7 +14,6 @@ from prostate_uda.maths.selection import (
     BalancedSelection,
     RegularizedSelection,
     Selection,
-    VolumeSelection,
     balanced_labels,
     bin_edges,
     confident_labels,
@@ -23,17 +22,12 @@ from prostate_uda.maths.selection import (
     regularized_labels,
     soft_labels,
 )
+from tests.builders import two_classes
 
 NO_VOLUMES = torch.zeros(3)
 K = torch.tensor([0.9, 0.4, 0.6])
 # columns are pixels; p / k is (.89 .38 .08), (.56 1.13 .08), (1.06 .08 .03), (.22 .75 .83), (.11 .75 1)
 PROBS = torch.tensor([[0.8, 0.5, 0.95, 0.2, 0.1], [0.15, 0.45, 0.03, 0.3, 0.3], [0.05, 0.05, 0.02, 0.5, 0.6]])
-
-
-def two_classes(*confidences: float) -> Tensor:
-    """Pixels that are predicted as class 0 with these confidences, ``(2, n)``."""
-    sure = torch.tensor(confidences)
-    return torch.stack([sure, 1 - sure])
 
 
 def random_probs(seed: int) -> Tensor:
@@ -186,36 +180,3 @@ def test_a_larger_portion_keeps_what_a_smaller_one_kept(seed: int) -> None:
     assert bool((many <= few).all())
     kept = balanced_labels(probs, few) != IGNORE
     assert bool((balanced_labels(probs, many)[kept] != IGNORE).all())
-
-
-def test_volumes_by_hand() -> None:
-    # ten pixels of 0.5 mL; the teacher finds one of the zone, the source's men have 1.5 mL
-    probs = two_classes(*(1 - p for p in (0.9, 0.4, 0.3, 0.2, 0.1, 0.05, 0.04, 0.03, 0.02, 0.01)))
-    volumes = torch.tensor([0.0, 1.5])
-    counts = VolumeSelection().count(probs, 0.5)
-    assert counts.sum(dim=1).tolist() == [5, 5]
-    for trust, zone, background in ((1.0, 0.3, 0.8), (0.5, 0.4, 0.7), (0.0, 0.9, 0.6)):
-        rule = VolumeSelection(trust=trust)
-        k = rule.thresholds(counts, volumes)
-        torch.testing.assert_close(k, torch.tensor([background, zone]), atol=1e-3, rtol=0)
-        gland = round(1 + 2 * trust)  # pixels: 1, 2 or 3
-        assert rule.labels(probs, k).tolist() == [1] * gland + [0] * (10 - gland)
-
-
-def test_a_zone_that_nobody_has_gets_no_pixel() -> None:
-    probs = two_classes(0.9, 0.8)
-    rule = VolumeSelection(trust=1.0)
-    k = rule.thresholds(rule.count(probs, 1.0), torch.zeros(2))
-    assert k[1] == 1
-    assert rule.labels(probs, k).tolist() == [0, 0]
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), share=st.floats(0.05, 0.6), voxel=st.floats(0.001, 2))
-def test_as_many_voxels_reach_a_threshold_as_the_class_has(seed: int, share: float, voxel: float) -> None:
-    probs = torch.randn(2, 400, generator=torch.Generator().manual_seed(seed)).softmax(dim=0)
-    rule = VolumeSelection(trust=1.0)
-    k = rule.thresholds(rule.count(probs, voxel), torch.tensor([0.0, share * 400 * voxel]))
-    reached = (probs >= k[:, None]).sum(dim=1) - torch.tensor([(1 - share) * 400, share * 400])
-    assert bool((reached > -1).all())  # what shares the last pixel's bin is in
-    assert bool((reached <= 8).all())

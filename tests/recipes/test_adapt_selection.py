@@ -71,11 +71,11 @@ def balanced(finished: Path, cache: Path, tmp_path_factory: pytest.TempPathFacto
 def test_the_portion_that_was_asked_is_labelled(balanced: Path, number: int, portion: float) -> None:
     found = chosen(balanced, number)
     assert found["rule"] == repr(BalancedSelection(portion=portion))
-    assert list(found["thresholds"]) == list(found["counted"]) == ["background", "PZ", "TZ"]
+    assert list(found["thresholds"]) == list(found["predicted"]) == ["background", "PZ", "TZ"]
     files = sorted((balanced / "pseudo_labels" / f"round_{number}").glob("*.nii.gz"))
     assert len(files) == TINY["phantom_train"]
     labels = np.concatenate([np.asarray(nibabel.load(file).dataobj).ravel() for file in files])
-    kept, predicted = int((labels != 255).sum()), found["counted"]
+    kept, predicted = int((labels != 255).sum()), found["predicted"]
     assert kept >= sum(math.ceil(portion * count) for count in predicted.values())
     assert kept < 0.9 * sum(predicted.values())
     for name, threshold in found["thresholds"].items():
@@ -150,7 +150,7 @@ def test_the_files_are_those_of_the_rule_over_the_whole_target(tmp_path: Path) -
     probs = [segmenter.probabilities(case.image).flatten(1) for case in cases]
     confidence, label = torch.cat(probs, dim=1).max(dim=0)
     found = chosen(tmp_path, 1)
-    assert list(found["counted"].values()) == torch.bincount(label, minlength=3).tolist()
+    assert list(found["predicted"].values()) == torch.bincount(label, minlength=3).tolist()
     k = torch.tensor(list(found["thresholds"].values()))
     for number in range(3):
         ordered = confidence[label == number].sort(descending=True).values

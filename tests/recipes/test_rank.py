@@ -1,16 +1,25 @@
 """``rank``: what is written for a comparison's networks, and that no target label is read for their order."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from prostate_uda.cli import app
-from prostate_uda.errors import CheckpointError
-from prostate_uda.recipes.rank import agreement, rank
+from prostate_uda.data.volumes import read_image
+from prostate_uda.errors import CheckpointError, SettingsError
+from prostate_uda.metrics import zone_dice
+from prostate_uda.recipes.infer import load_segmenter
+from prostate_uda.recipes.rank import agreement, ask, rank
+from prostate_uda.recipes.record import write_rows
+from prostate_uda.recipes.recorded import recorded_settings
+from prostate_uda.recipes.world import splits, zone_volumes
+from prostate_uda.transforms.augmentation import other_scanner
 
 
 @pytest.fixture
@@ -40,8 +49,53 @@ def test_a_blind_network_is_last(comparison: Path) -> None:
     assert "metacorrection" in told.output
 
 
-def test_the_same_again(comparison: Path) -> None:
-    assert rank(comparison)["rows"][1] == rank(comparison, comparison / "again.json")["rows"][1]
+def test_the_order_is_the_same_whatever_the_dice(comparison: Path) -> None:
+    before = rank(comparison)
+    for cases in comparison.rglob("cases.csv"):
+        with cases.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        write_rows(cases, [{**row, "PZ": "0.5", "TZ": "0.5", "WP": "0.5"} for row in rows])
+    after = rank(comparison)
+    assert {row.pop("dice") for row in after["rows"]} == {50.0}
+    assert [{name: row[name] for name in row if name != "dice"} for row in before["rows"]] == after["rows"]
+
+
+def test_the_criteria_by_hand(comparison: Path) -> None:
+    """Slice by slice with the bare network: the image, its mirror image through the other scanner, and mL of voxels."""
+    run = comparison / "runs" / "paper" / "seed-0" / "metacorrection"
+    settings = recorded_settings(json.loads((run / "run.json").read_text())["settings"])
+    source, target, _ = splits(settings)
+    segmenter = load_segmenter(run, torch.device("cpu"))
+    agreed, volumes = [], []
+    for number, case in enumerate(target.train):
+        image = torch.as_tensor(np.asarray(segmenter.preprocessing({"image": case.image})["image"]))[0]
+        plain, mirrored, scanner = [], [], other_scanner()
+        for place in range(image.shape[2]):
+            piece = image[:, :, place].T[None]  # rows run anterior to posterior, columns right to left
+            scanner.set_random_state(seed=(settings.seed * 1009 + number) * 1009 + place)
+            seen = torch.as_tensor(np.asarray(scanner({"image": piece.flip(2)})["image"]))
+            with torch.inference_mode():
+                plain.append(segmenter.network(piece[None])[0].argmax(dim=0))
+                mirrored.append(segmenter.network(seen[None])[0].argmax(dim=0).flip(1))
+        one, other = torch.stack(plain), torch.stack(mirrored)
+        agreed.append(sum(zone_dice(other, one)[zone] for zone in ("PZ", "TZ", "WP")) / 3)
+        thickness = read_image(case.image, 0).grid.spacing[2]
+        voxel_ml = settings.grid.spacing_mm**2 * thickness / 1000
+        volumes.append([float((one == zone).sum()) * voxel_ml for zone in (1, 2)])
+    found = ask(segmenter, target.train, zone_volumes(source.train)[1:], settings.seed)
+    assert found["consistency"] == pytest.approx(np.nanmean(agreed), abs=1e-3)
+    ratios = np.mean(volumes, axis=0) / zone_volumes(source.train)[1:].numpy()
+    assert found["plausibility"] == pytest.approx(-np.abs(np.log(ratios)).sum(), abs=1e-3)
+
+
+def test_other_training_scans_than_the_runs_are_refused(comparison: Path) -> None:
+    path = comparison / "runs" / "paper" / "seed-0" / "blind" / "run.json"
+    record = json.loads(path.read_text())
+    name = next(name for name in record["hashes"] if name.startswith("target/train/"))
+    record["hashes"][name] = "0" * 64
+    path.write_text(json.dumps(record))
+    with pytest.raises(SettingsError, match=f"made from other files: {name}"):
+        rank(comparison)
 
 
 def test_agreement_by_hand() -> None:

@@ -1,19 +1,26 @@
 """``adapt --method recommended``: volumes of the source, an NTM from the teacher's confusion, its augmentation."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from prostate_uda.data.slices import BatchStream
+from prostate_uda.data.volumes import read_image
 from prostate_uda.engines.observers import Silent
 from prostate_uda.engines.rounds import count_confusion
+from prostate_uda.errors import SettingsError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.maths.noise import from_counts
-from prostate_uda.maths.selection import VolumeSelection
+from prostate_uda.maths.volume_selection import VolumeSelection
 from prostate_uda.networks.teacher import Teacher
 from prostate_uda.recipes import AdaptSettings, adapt
-from prostate_uda.recipes.world import splits, zone_volumes
+from prostate_uda.recipes.recorded import load_network
+from prostate_uda.recipes.world import open_world, splits, zone_volumes
+from prostate_uda.transforms import AUGMENTATIONS
 from tests.builders import random_batch, tiny_deeplab, tiny_teacher
 from tests.recipes.conftest import TINY
 from tests.recipes.test_adapt_selection import Listening, chosen
@@ -42,14 +49,42 @@ def test_labels_by_the_sources_volumes_and_an_ntm_that_starts_where_the_teacher_
 
     found = chosen(tmp_path / "whole", 1)
     assert found["rule"] == repr(VolumeSelection(trust=0.5))
-    volumes = list(found["counted"].values())  # of each class all voxels: the volume of all scans, in mL
-    assert volumes == pytest.approx([volumes[0]] * 3)
-    assert 3 * 500 < volumes[0] < 3 * 5000
+    scans = [read_image(case.image, 0) for case in splits(settings)[1].train]
+    volume = sum(scan.array.size * math.prod(scan.grid.spacing) / 1000 for scan in scans)  # mL of all scans
+    assert 0 <= sum(found["predicted"].values()) <= volume * 1.001
     start = ends[1]["state"]["tensors"]["ntm_start"]
-    torch.testing.assert_close(start.sum(dim=1), torch.ones(3))
+    torch.testing.assert_close(start, from_counts(counted_by_hand(settings, finished, found["thresholds"])))
     assert whole["settings"]["augment"] == "plain"
     first = json.loads((tmp_path / "whole" / "logs" / "round_1.jsonl").read_text().splitlines()[0])["ntm"]
     assert abs(torch.tensor(first) - start).max() < 0.1  # one step of Adam at 0.05 from there
+
+
+def counted_by_hand(settings: AdaptSettings, earlier: Path, thresholds: dict[str, float]) -> Tensor:
+    """Of the source's labels what the source network and the rule make of its slices under strong augmentation."""
+    network = load_network(earlier, settings, "source", torch.device("cpu"))
+    slices, k = open_world(settings, Silent()).source, torch.tensor(list(thresholds.values()))
+    stream = BatchStream(
+        slices,
+        batch_size=settings.batch_size,
+        depth=1,
+        seed=settings.seed,
+        name="round_1-confusion",
+        augment=AUGMENTATIONS["strong"](),
+    )
+    counts = torch.zeros(3, 3)
+    for step in range(math.ceil(len(slices) / settings.batch_size)):
+        batch = stream.at(step)
+        with torch.no_grad():
+            ratio, pseudo = (network(batch.image).final.softmax(dim=1) / k.view(3, 1, 1)).max(dim=1)
+        for true in range(3):
+            for said in range(3):
+                counts[true, said] += ((batch.label == true) & (pseudo == said) & (ratio >= 1)).sum()
+    return counts
+
+
+def test_noise_in_the_labels_is_refused_beside_it() -> None:
+    with pytest.raises(SettingsError, match=r"label_noise symmetric:0\.3 beside recommended"):
+        AdaptSettings(method="recommended", label_noise="symmetric:0.3")
 
 
 def test_confusion_is_counted_by_hand() -> None:

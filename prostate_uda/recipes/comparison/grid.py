@@ -150,6 +150,11 @@ def plan(settings: CompareSettings, ceilings: Mapping[int, AdaptSettings] | None
     return tuple(runs)
 
 
+def lent(protocol: str) -> str:
+    """Name of the row that source-only of another protocol has in a table."""
+    return f"{SOURCE_ONLY}, {protocol}"
+
+
 def home(variant: Variant) -> str | None:
     """The protocol of the augmentation that is a part of the method; None where it has none."""
     augment = GOES_WITH.get(variant.method)
@@ -166,9 +171,7 @@ def shown(settings: CompareSettings, runs: Sequence[Run], protocol: str) -> list
     away = {row.name: at for row in settings.variants if (at := home(row)) not in (None, protocol)}
     found += [(run.row, run) for run in runs if away.get(run.row) == run.protocol]
     others = {*away.values()} | {"strong"} - {protocol}
-    return found + [
-        (f"{SOURCE_ONLY}, {run.protocol}", run) for run in runs if run.row == SOURCE_ONLY and run.protocol in others
-    ]
+    return found + [(lent(run.protocol), run) for run in runs if run.row == SOURCE_ONLY and run.protocol in others]
 
 
 def _block(settings: CompareSettings, variants: Sequence[Variant], protocol: str, seed: int) -> list[Run]:

@@ -24,6 +24,12 @@ def is_done(folder: Path) -> bool:
     return (folder / "run.json").exists() and read_json(folder / "run.json").get("status") == "done"
 
 
+def finished_runs(comparison: Path) -> list[Path]:
+    """Folders of a comparison's finished runs, ``runs/<protocol>/seed-<n>/<row>``, in the order of their names."""
+    records = sorted((comparison / "runs").glob("*/seed-*/*/run.json"))
+    return [record.parent for record in records if is_done(record.parent)]
+
+
 def check_same_settings(runs: Sequence[Run], root: Path) -> None:
     """Refuse to mix runs of other settings into a table.
 

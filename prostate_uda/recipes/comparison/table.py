@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prostate_uda.errors import SettingsError
-from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, CompareSettings, Run, row_order, shown
+from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, CompareSettings, Run, lent, row_order, shown
 from prostate_uda.recipes.comparison.queue import is_done
 from prostate_uda.recipes.comparison.scores import (
     MEAN,
@@ -19,7 +19,7 @@ from prostate_uda.recipes.comparison.scores import (
 )
 from prostate_uda.recipes.record import Record, versions
 
-BESIDE = (SOURCE_ONLY, f"{SOURCE_ONLY}, strong", "self-training", "recommended")
+BESIDE = (SOURCE_ONLY, lent("strong"), "self-training", "recommended")
 """Rows that every row is measured against, where they are there."""
 JUDGED = "target/test/"
 """Of a run's hashes, those of the cases that it was judged on."""

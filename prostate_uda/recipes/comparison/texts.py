@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from prostate_uda.recipes.comparison import published
-from prostate_uda.recipes.comparison.grid import ORACLE, PROTOCOLS, SOURCE_ONLY
+from prostate_uda.recipes.comparison.grid import ORACLE, PROTOCOLS, lent
 from prostate_uda.recipes.comparison.scores import MEAN, MEASURES
 from prostate_uda.recipes.record import whole, write_json, write_rows
 from prostate_uda.recipes.settings import GOES_WITH
 from prostate_uda.review.comparison_page import Block, Cell, Line, comparison_page
 
-BORROWED = f"{SOURCE_ONLY}, strong"
 GAP, DASH = "gap_closed", "-"
 TITLES = {name: measure.title for name, measure in MEASURES.items()} | {GAP: "gap closed %"}
 BRIEF = (*(name for name, measure in MEASURES.items() if measure.brief), GAP)
@@ -94,11 +93,16 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
                 f"{ahead['high']:+.1f}] from the runner-up {best['runner_up']} (mean of PZ, TZ and WP; 95 % paired "
                 "bootstrap over the cases of all seeds)."
             )
-    if any(BORROWED in rows for rows in table["protocols"].values()):
-        notes.append(f"{', '.join(GOES_WITH)} brings its own augmentation; {BORROWED!r} is what it starts from.")
+    notes += [_of_lent(name, rows) for name, rows in table["protocols"].items() if lent("strong") in rows]
     if all(ORACLE not in rows for rows in table["protocols"].values()):
         notes.append("No oracle: the target's training cases have no labels. So there is no gap to close, either.")
     return notes + [f"Failed: {folder}: {why}" for folder, why in table["failed"].items()]
+
+
+def _of_lent(protocol: str, rows: Mapping[str, Any]) -> str:
+    """That some rows of a protocol are from the other one."""
+    there = ", ".join([lent("strong"), *(name for name in GOES_WITH if name in rows)])
+    return f"{NAMES[protocol]}: trained with strong augmentation, which closes a part of their gap: {there}."
 
 
 def with_published(made: Sheet, table: Mapping[str, Any]) -> Sheet:
