@@ -72,6 +72,13 @@ def adapt(
     augment: Annotated[
         str, typer.Option(help="Training augmentation (default: plain; recommended: strong).", rich_help_panel=DATA)
     ] = "",
+    warm_up: Annotated[
+        str,
+        typer.Option(
+            help="What the first round starts from: none or adversarial (default: none; recommended: adversarial).",
+            rich_help_panel=ADAPTATION,
+        ),
+    ] = "",
     source_steps: Annotated[int, typer.Option(help="Steps of source training.", rich_help_panel=TRAINING)] = 600,
     predictor_steps: Annotated[
         int, typer.Option(help="Steps of the domain predictor.", rich_help_panel=ADAPTATION)

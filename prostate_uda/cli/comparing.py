@@ -18,7 +18,18 @@ from prostate_uda.errors import SettingsError
 if TYPE_CHECKING:
     from prostate_uda.recipes import Variant
 
-GRIDS_OWN = ("out", "method", "option", "augment", "pseudo_threshold", "label_noise", "seed", "start_from", "resume")
+GRIDS_OWN = (
+    "out",
+    "method",
+    "option",
+    "augment",
+    "warm_up",
+    "pseudo_threshold",
+    "label_noise",
+    "seed",
+    "start_from",
+    "resume",
+)
 """Flags of ``adapt`` that are the grid's to decide."""
 SOME_FAILED = 3
 

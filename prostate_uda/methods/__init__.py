@@ -38,7 +38,7 @@ METHODS: dict[str, Callable[..., Method]] = {
         ntm_mode="learned",
         ntm_start="confusion",
         volume_trust=0.5,
-        anchor=2.0,
+        anchor=5.0,
         learned_rate=0.05,
         virtual_rate=1e-2,
     ),

@@ -30,7 +30,7 @@ from prostate_uda.networks.synced import synced
 from prostate_uda.networks.teacher import Teacher
 from prostate_uda.recipes.bundle_folder import network_config, write_bundle
 from prostate_uda.recipes.judging import judge_run
-from prostate_uda.recipes.labelling import label_target
+from prostate_uda.recipes.labelling import label_target, round_rule
 from prostate_uda.recipes.processes import is_first, own_name, own_share, processes, together
 from prostate_uda.recipes.record import FULL, Record, claimed, writing
 from prostate_uda.recipes.rehearsal import rehearse
@@ -158,7 +158,7 @@ def _run(bench: Bench, record: Record | None) -> dict[str, Any]:
         source_only = train_source(bench)
     with _timed(record, "domain_predictor"):
         predictor = train_predictor(bench, source_only)
-    adapted = source_only
+    adapted = warmed_up(bench, source_only, predictor)
     for number in range(1, 1 + (settings.rounds if settings.method != SOURCE_ONLY else 0)):
         with _timed(record, f"round_{number}"):
             adapted = run_round(bench, number, adapted, predictor)
@@ -223,10 +223,10 @@ def train_source(bench: Bench) -> nn.Module:
     return network
 
 
-def train_predictor(bench: Bench, source_only: nn.Module) -> nn.Module | None:
-    """The frozen domain predictor, where the method asks for one: discriminator and network, trained adversarially."""
+def train_predictor(bench: Bench, source_only: nn.Module) -> DomainPredictor | None:
+    """The frozen domain predictor, where it is asked for: discriminator and network, trained adversarially."""
     settings = bench.settings
-    if "domain_predictor" not in settings.build_method().needs or settings.predictor_steps == 0:
+    if not settings.trains_predictor:
         return None
     network = copy.deepcopy(source_only)
     stage = bench.stage("predictor", "domain predictor", AdaptSegNet(), settings.adapt_rate, settings.predictor_steps)
@@ -237,7 +237,14 @@ def train_predictor(bench: Bench, source_only: nn.Module) -> nn.Module | None:
     return DomainPredictor(network, state.modules["discriminator"])
 
 
-def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: nn.Module | None) -> nn.Module:
+def warmed_up(bench: Bench, source_only: nn.Module, predictor: DomainPredictor | None) -> nn.Module:
+    """What the first round starts from; source-only has no round."""
+    if bench.settings.method == SOURCE_ONLY or bench.settings.warm_up == "none" or predictor is None:
+        return source_only
+    return copy.deepcopy(predictor.network.network).requires_grad_(True)
+
+
+def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: DomainPredictor | None) -> nn.Module:
     """Pseudo-labels from the teacher, frozen, and a copy of it adapted with them."""
     settings, name = bench.settings, f"round_{number}"
     method = settings.build_method()
@@ -245,9 +252,8 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: nn.Modul
     if "pseudo_labels" in method.needs:
         segmenter, cases = bench.segmenter(teacher), bench.world.target_split.train
         volumes = zone_volumes(bench.world.source_split.train)
-        labelled, thresholds = label_target(
-            segmenter, cases, settings.selection(number), number, bench.place, settings.noise, volumes
-        )
+        rule = settings.selection(number), round_rule(settings, number)
+        labelled, thresholds = label_target(segmenter, cases, *rule, number, bench.place, settings.noise, volumes)
         with together():
             target = bench.world.with_labels(labelled)
         if {"teacher", "confusion"} & method.needs:

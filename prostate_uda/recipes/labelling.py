@@ -21,6 +21,7 @@ from prostate_uda.maths.label_noise import LabelNoise
 from prostate_uda.maths.selection import BINS, Selection
 from prostate_uda.recipes.processes import own_cases, together
 from prostate_uda.recipes.record import read_json, write_json
+from prostate_uda.recipes.settings import AdaptSettings
 
 ZONES = tuple(words[0] for words in ZONE_WORDS.values())
 
@@ -29,6 +30,7 @@ def label_target(
     teacher: Segmenter,
     cases: Sequence[Case],
     selection: Selection,
+    rule: str,
     number: int,
     place: Workplace,
     noise: LabelNoise | None = None,
@@ -43,6 +45,7 @@ def label_target(
         cases: Of all processes.
         selection: The round's rule. One that looks at the distribution of confidences costs a second prediction of
             every case.
+        rule: All of it as text: :func:`round_rule`.
         number: Of the round.
         place: Gets ``pseudo_labels/round_<number>/``.
         noise: What is injected into the labels, for experiments.
@@ -56,7 +59,6 @@ def label_target(
     """
     mine = own_cases(cases, "target")
     folder = place.folder / "pseudo_labels" / f"round_{number}"
-    rule = rule_text(selection, noise)
     with together():  # ends before anyone looks for the file
         if place.writes:
             _drop_other_rule(folder, rule, place, number)
@@ -77,9 +79,19 @@ def label_target(
         return label_cases(teacher, mine, folder, selection, thresholds, place.progress, title, distort), thresholds
 
 
-def rule_text(selection: Selection, noise: LabelNoise | None) -> str:
-    """All that decides what a teacher's predictions become as labels: the same text, the same labels."""
-    return repr(selection) if noise is None else f"{selection!r} with {noise!r}"
+def round_rule(settings: AdaptSettings, number: int) -> str:
+    """All that decides a round's labels beside its network's weights: of one source network, the same text, the same.
+
+    Args:
+        settings: Of the run.
+        number: Of the round.
+
+    Raises:
+        SettingsError: as :meth:`AdaptSettings.selection`.
+    """
+    noise = "" if settings.noise is None else f" with {settings.noise!r}"
+    warm = "" if settings.warm_up == "none" else f" after {settings.warm_up} warm-up"
+    return f"{settings.selection(number)!r}{noise}{warm}"
 
 
 def recorded_rule(folder: Path) -> str:

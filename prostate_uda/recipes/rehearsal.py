@@ -30,7 +30,7 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
     """
     method = settings.build_method()
     stages: list[Method] = [SourceOnly(), method]
-    if "domain_predictor" in method.needs and settings.predictor_steps > 0:
+    if settings.trains_predictor:
         stages.insert(1, AdaptSegNet())
     generator = torch.Generator().manual_seed(settings.seed)
     size = settings.grid.size

@@ -12,7 +12,7 @@ from prostate_uda.engines import checkpoints
 from prostate_uda.engines.stages import Workplace
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import Method
-from prostate_uda.recipes.labelling import recorded_rule, rule_text
+from prostate_uda.recipes.labelling import recorded_rule, round_rule
 from prostate_uda.recipes.record import Record
 from prostate_uda.recipes.settings import FREE, OWN, AdaptSettings
 from prostate_uda.recipes.world import World
@@ -105,7 +105,7 @@ def _compare(earlier: Record, now: Mapping[str, str], part: str) -> None:
 def first_rule(settings: AdaptSettings) -> str | None:
     """The rule of the first round's pseudo-labels, or None where the method needs none."""
     needed = "pseudo_labels" in settings.build_method().needs
-    return rule_text(settings.selection(1), settings.noise) if needed else None
+    return round_rule(settings, 1) if needed else None
 
 
 def bring_over(earlier: Path, place: Workplace, rule: str | None, cases: Sequence[Case]) -> None:

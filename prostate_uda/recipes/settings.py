@@ -19,14 +19,15 @@ from prostate_uda.networks import NETWORKS
 from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
 
 OWN = frozenset(
-    {"method", "options", "steps", "rounds", "pseudo_threshold", "label_noise"}
+    {"method", "options", "warm_up", "steps", "rounds", "pseudo_threshold", "label_noise"}
     | {"target_labels", "target_label_names", "start_from"}
 )
 """Settings that concern the rounds alone, not what comes before them."""
 FREE = frozenset({"device", "checkpoint_every", "prefetch"})
 """Settings that decide nothing: they may differ between a run and its resumption."""
-GOES_WITH = {"recommended": "strong"}
-"""Method to the augmentation that is a part of it."""
+GOES_WITH: Mapping[str, Mapping[str, str]] = {"recommended": {"augment": "strong", "warm_up": "adversarial"}}
+"""Method to settings that are a part of it, unless the user says otherwise."""
+WARM_UPS = ("none", "adversarial")
 PHANTOM_GRID = WorkingGrid(spacing_mm=1.5, size=96)
 SCAN_GRID = WorkingGrid(spacing_mm=0.8, size=192)
 
@@ -57,6 +58,9 @@ class AdaptSettings:
         size: In-plane pixels of the working grid; by default 96 for phantoms and 192 for scans.
         normalize: Name in ``NORMALIZATIONS``.
         augment: Name in ``AUGMENTATIONS``; by default what the method goes with (:data:`GOES_WITH`), else ``plain``.
+        warm_up: What the first round starts from, and its pseudo-labels are of: ``none``, the source network; or
+            ``adversarial``, the one that was adapted to train the domain predictor against (AdaptSegNet), as the
+            paper does. By default what the method goes with, else ``none``.
         source_steps: Steps of source training.
         predictor_steps: Steps of the domain predictor's adversarial training.
         steps: Steps of each adaptation round.
@@ -103,6 +107,7 @@ class AdaptSettings:
     size: int | None = None
     normalize: str = "zscore"
     augment: str = ""
+    warm_up: str = ""
     source_steps: int = 600
     predictor_steps: int = 150
     steps: int = 300
@@ -126,13 +131,13 @@ class AdaptSettings:
     phantom_size: Literal["small", "full"] = "small"
 
     def __post_init__(self) -> None:
-        if not self.augment:
-            object.__setattr__(self, "augment", GOES_WITH.get(self.method, "plain"))
+        self._say_defaults()
         for kind, name, known in (
             ("method", self.method, METHODS),
             ("network", self.network, NETWORKS),
             ("normalization", self.normalize, NORMALIZATIONS),
             ("augmentation", self.augment, AUGMENTATIONS),
+            ("warm-up", self.warm_up, WARM_UPS),
         ):
             if name not in known:
                 raise UnknownNameError(kind, name, known)
@@ -147,12 +152,22 @@ class AdaptSettings:
         for rate, steps in ((self.learning_rate, self.source_steps), (self.adapt_rate, self.steps)):
             self.optimization(rate, steps)
 
+    def _say_defaults(self) -> None:
+        """Put what the method goes with where nothing was said: a record tells what was done."""
+        for name, usual in (("augment", "plain"), ("warm_up", "none")):
+            if not getattr(self, name):
+                object.__setattr__(self, name, GOES_WITH.get(self.method, {}).get(name, usual))
+
     def _check_numbers(self) -> None:
         for name in ("source_steps", "steps", "rounds", "batch_size", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; allowed is 1 or more")
         if self.predictor_steps < 0 or not 0 <= self.seed < 2**63:
             raise SettingsError(f"predictor_steps {self.predictor_steps}, seed {self.seed}; allowed is 0 or more")
+        if self.warm_up == "adversarial" and self.predictor_steps == 0:
+            raise SettingsError(
+                "warm_up 'adversarial' beside predictor_steps 0, which trains no such network; give more"
+            )
         if self.phantom_size not in ("small", "full"):
             raise SettingsError(f"phantom_size is {self.phantom_size!r}; choose small or full")
         if self.depth < 1 or self.depth % 2 == 0:
@@ -167,6 +182,12 @@ class AdaptSettings:
             SettingsError: an option the method does not have, or a value it refuses.
         """
         return build_method(self.method, **self.options)
+
+    @property
+    def trains_predictor(self) -> bool:
+        """Whether there is a stage for the domain predictor: for the method, or for the network that comes of it."""
+        needed = self.warm_up == "adversarial" or "domain_predictor" in self.build_method().needs
+        return needed and self.predictor_steps > 0
 
     def selection(self, number: int) -> Selection:
         """Which pixels a round's pseudo-labels keep: the method's own rule, or ``pseudo_threshold`` where it keeps all.

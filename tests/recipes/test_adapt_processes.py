@@ -119,6 +119,24 @@ def finished_in_two(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 
 @pytest.mark.slow
+def test_two_processes_count_volumes_and_confusion_together(finished: Path, tmp_path: Path) -> None:
+    """From one source network: the same thresholds as one process, and nearly its NTM (slices are augmented anew)."""
+    changes = {"method": "recommended", "augment": "plain", "start_from": finished}
+    done = run(adapt_command(tmp_path / "two", **changes))
+    assert done.returncode == 0, done.stderr
+    adapt(AdaptSettings(**{**TINY, **changes}), tmp_path / "one")
+    starts, thresholds = [], []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        state = torch.load(folder / "checkpoints" / "round_1.pt", weights_only=True)["state"]
+        starts.append(state["tensors"]["ntm_start"])
+        thresholds.append(json.loads((folder / "pseudo_labels" / "round_1" / "thresholds.json").read_text()))
+    assert thresholds[0]["thresholds"] == pytest.approx(thresholds[1]["thresholds"], abs=1e-6)
+    assert thresholds[0]["predicted"] == pytest.approx(thresholds[1]["predicted"])
+    torch.testing.assert_close(*starts, atol=0.25, rtol=0)
+
+
+@pytest.mark.slow
 def test_one_process_writes_and_speaks(finished_in_two: tuple[Path, str]) -> None:
     out, said = finished_in_two
     record = json.loads((out / "run.json").read_text())

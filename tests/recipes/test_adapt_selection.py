@@ -29,6 +29,7 @@ from tests.recipes.conftest import TINY, Heard
 
 ROOT = Path(__file__).parents[2]
 CBST = {**TINY, "method": "cbst", "rounds": 2}
+RULE = BalancedSelection(portion=0.3)
 
 
 class Listening(Silent):
@@ -138,7 +139,7 @@ def opened(folder: Path, progress: Silent) -> tuple[Segmenter, tuple[Case, ...],
 def label_as_one_of(folder: Path) -> Segmenter:
     """Label the target as each of the processes."""
     segmenter, everyone, place = opened(folder, Silent())
-    cases, thresholds = label_target(segmenter, everyone, BalancedSelection(portion=0.3), 1, place)
+    cases, thresholds = label_target(segmenter, everyone, RULE, repr(RULE), 1, place)
     found = {"cases": [case.id for case in cases], "thresholds": thresholds.tolist()}
     (folder / f"{idist.get_rank()}.json").write_text(json.dumps(found))
     return segmenter
@@ -179,14 +180,15 @@ def test_labels_of_another_rule_are_made_anew(
 ) -> None:
     heard = Heard()
     segmenter, cases, place = opened(tmp_path, heard)
-    label_target(segmenter, cases[:1], stored or Selection(), 1, place)
+    first = stored or Selection()
+    label_target(segmenter, cases[:1], first, repr(first), 1, place)
     path = tmp_path / "pseudo_labels" / "round_1" / "thresholds.json"
     if stored is None:
         content = json.loads(path.read_text())
         del content["rule"]
         path.write_text(json.dumps(content))
     before = written(tmp_path)
-    label_target(segmenter, cases[:1], asked, 1, place)
+    label_target(segmenter, cases[:1], asked, repr(asked), 1, place)
     assert (written(tmp_path) == before) is kept
     assert heard.notes == ([] if kept else ["round 1's pseudo-labels are of another rule, and are made anew"])
     if not kept:

@@ -35,6 +35,7 @@ def _noises(kind: str) -> tuple[Variant, ...]:
     )
 
 
+WARM = {"warm_up": "adversarial"}
 ABLATIONS: dict[str, tuple[Variant, ...]] = {
     "levels": (SELF_TRAINING, *(_options(level_weights=pair) for pair in ((1.0, 0.0), (0.0, 1.0), (0.1, 1.0)))),
     "alpha": (SELF_TRAINING, *(_options(level_weights=(alpha, 1.0)) for alpha in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0))),
@@ -56,12 +57,12 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
     ),
     "recommended": (
         Variant("recommended", "recommended"),
+        Variant("without the NTM", "self-training", {"volume_trust": 0.5}, WARM),
+        Variant("without the volumes", "recommended", {"volume_trust": 0.0}),
+        Variant("without the warm-up", "recommended", changes={"warm_up": "none"}),
         Variant("self-training?volume_trust=0.5", "self-training", {"volume_trust": 0.5}),
         SELF_TRAINING,
-        Variant("all pseudo-labels", "recommended", {"volume_trust": 0.0}),
-        Variant("all of the source's volumes", "recommended", {"volume_trust": 1.0}),
         Variant("NTM as counted, not learned", "recommended", {"ntm_mode": "per-step", "ntm_rate": 0.0, "anchor": 0.0}),
-        Variant("NTM from a uniform start", "recommended", {"ntm_start": "uniform"}),
         Variant("NTM without an anchor", "recommended", {"anchor": 0.0}),
     ),
     "noise": tuple(row for kind in KINDS for row in _noises(kind)),

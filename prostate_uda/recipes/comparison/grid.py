@@ -157,7 +157,7 @@ def lent(protocol: str) -> str:
 
 def home(variant: Variant) -> str | None:
     """The protocol of the augmentation that is a part of the method; None where it has none."""
-    augment = GOES_WITH.get(variant.method)
+    augment = GOES_WITH.get(variant.method, {}).get("augment")
     return next((name for name, theirs in PROTOCOLS.items() if theirs == augment), None)
 
 
@@ -182,15 +182,15 @@ def _block(settings: CompareSettings, variants: Sequence[Variant], protocol: str
         Run(
             protocol=protocol,
             row=variant.name,
-            settings=replace(common, method=variant.method, options=variant.options, **variant.changes),
+            settings=replace(common, method=variant.method, options=variant.options, **_changes(variant)),
         )
         for variant in variants
         if variant.name != SOURCE_ONLY
     ]
-    rows.sort(key=lambda run: not _needs_predictor(run.settings))  # stable
+    rows.sort(key=lambda run: not run.settings.trains_predictor)  # stable
     runs, predicted, labelled = [source], "", dict[str, str]()
     for run in rows:
-        predicts, rule = _needs_predictor(run.settings), first_rule(run.settings)
+        predicts, rule = run.settings.trains_predictor, first_rule(run.settings)
         makers = labelled.get(rule or "", ""), predicted if predicts else "", source.folder
         runs.append(replace(run, after=tuple(dict.fromkeys(filter(None, makers)))))
         if predicts:
@@ -200,8 +200,10 @@ def _block(settings: CompareSettings, variants: Sequence[Variant], protocol: str
     return runs
 
 
-def _needs_predictor(settings: AdaptSettings) -> bool:
-    return "domain_predictor" in settings.build_method().needs
+def _changes(variant: Variant) -> dict[str, Any]:
+    """What a row has in place of the grid's settings: what its method goes with, but for the grid's protocol."""
+    own = {name: value for name, value in GOES_WITH.get(variant.method, {}).items() if name != "augment"}
+    return {**own, **variant.changes}
 
 
 def row_order(names: Sequence[str]) -> list[str]:
