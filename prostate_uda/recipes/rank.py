@@ -8,6 +8,7 @@ at, without their labels. Where its test cases have labels, the order is compare
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,13 @@ def _rank_seed(runs: Sequence[Path], device: torch.device, task: Task) -> list[d
     settings = recorded_settings(Record.read(runs[0] / "run.json").content["settings"])
     source, target, _ = splits(settings)
     expected = zone_volumes(source.train)[1:]
-    asked = []
+    asked: list[dict[str, float]] = []
+    scans: list[Scan] = []
     for run in runs:
         _check_same_files(run, {"source": source.train, "target": target.train})
-        asked.append(ask(load_segmenter(run, device), target.train, expected, settings.seed))
+        segmenter = load_segmenter(run, device)
+        scans = scans or read_scans(segmenter, target.train, settings.seed)  # all runs preprocess alike
+        asked.append(ask(segmenter, scans, expected))
         task.advance()
     ranks = mean_rank(torch.tensor([[found[name] for found in asked] for name in CRITERIA]))
     at = {"protocol": runs[0].parent.parent.name, "seed": settings.seed}
@@ -124,26 +128,54 @@ def _dice(run: Path) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def ask(segmenter: Segmenter, cases: Sequence[Case], expected: Tensor, seed: int) -> dict[str, float]:
-    """:data:`CRITERIA` of one network on unlabelled cases, NaN or -∞ where it finds no gland.
+@dataclass(frozen=True)
+class Scan:
+    """An unlabelled scan on the working grid.
+
+    Attributes:
+        image: ``(X, Y, Z)``.
+        otherwise: ``(X, Y, Z)``, the man's mirror image as another scanner would have seen it.
+        voxel_ml: Volume of a voxel.
+    """
+
+    image: Tensor
+    otherwise: Tensor
+    voxel_ml: float
+
+
+def read_scans(segmenter: Segmenter, cases: Sequence[Case], seed: int) -> list[Scan]:
+    """The cases through the segmenter's preprocessing; their labels are not read.
 
     Args:
-        segmenter: Of the network.
-        cases: The target's training cases; their labels are not read.
-        expected: ``(C - 1,)`` mean mL of each zone in the source.
+        segmenter: Of any of the networks.
+        cases: The target's training cases.
         seed: Of what the other scanner does.
     """
-    agreed, sure, volumes = [], [], []
+    scans = []
     for number, case in enumerate(cases):
         image = segmenter.preprocessing({"image": case.image})["image"]
         voxel_ml = float(torch.as_tensor(image.affine)[:3, :3].double().det().abs()) / 1000
         volume = image.as_tensor()[0]
-        logits = segmenter.logits(volume)
+        scans.append(Scan(volume, _otherwise(volume, seed, number), voxel_ml))
+    return scans
+
+
+def ask(segmenter: Segmenter, scans: Sequence[Scan], expected: Tensor) -> dict[str, float]:
+    """:data:`CRITERIA` of one network, NaN or -∞ where it finds no gland.
+
+    Args:
+        segmenter: Of the network.
+        scans: Of the target.
+        expected: ``(C - 1,)`` mean mL of each zone in the source.
+    """
+    agreed, sure, volumes = [], [], []
+    for scan in scans:
+        logits = segmenter.logits(scan.image)
         labels = logits.argmax(dim=0)
-        seen_otherwise = segmenter.logits(_otherwise(volume, seed, number)).flip(1).argmax(dim=0)
-        agreed.append(consistency(seen_otherwise, labels))
+        mirrored = segmenter.logits(scan.otherwise).argmax(dim=0)
+        agreed.append(consistency(mirrored.flip(0), labels))
         sure.append(certainty(normalized_entropy(logits[None])[0], labels))
-        volumes.append(labels.flatten().bincount(minlength=len(logits))[1:] * voxel_ml)
+        volumes.append(labels.flatten().bincount(minlength=len(logits))[1:] * scan.voxel_ml)
     return {
         "consistency": summarize(agreed).mean,
         "certainty": summarize(sure).mean,

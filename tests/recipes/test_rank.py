@@ -15,7 +15,7 @@ from prostate_uda.data.volumes import read_image
 from prostate_uda.errors import CheckpointError, SettingsError
 from prostate_uda.metrics import zone_dice
 from prostate_uda.recipes.infer import load_segmenter
-from prostate_uda.recipes.rank import agreement, ask, rank
+from prostate_uda.recipes.rank import agreement, ask, rank, read_scans
 from prostate_uda.recipes.record import write_rows
 from prostate_uda.recipes.recorded import recorded_settings
 from prostate_uda.recipes.world import splits, zone_volumes
@@ -82,7 +82,8 @@ def test_the_criteria_by_hand(comparison: Path) -> None:
         thickness = read_image(case.image, 0).grid.spacing[2]
         voxel_ml = settings.grid.spacing_mm**2 * thickness / 1000
         volumes.append([float((one == zone).sum()) * voxel_ml for zone in (1, 2)])
-    found = ask(segmenter, target.train, zone_volumes(source.train)[1:], settings.seed)
+    scans = read_scans(segmenter, target.train, settings.seed)
+    found = ask(segmenter, scans, zone_volumes(source.train)[1:])
     assert found["consistency"] == pytest.approx(np.nanmean(agreed), abs=1e-3)
     ratios = np.mean(volumes, axis=0) / zone_volumes(source.train)[1:].numpy()
     assert found["plausibility"] == pytest.approx(-np.abs(np.log(ratios)).sum(), abs=1e-3)

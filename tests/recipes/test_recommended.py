@@ -4,34 +4,70 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from prostate_uda.data.slices import BatchStream
-from prostate_uda.data.volumes import read_image
+from prostate_uda.data.volumes import read_image, read_label
 from prostate_uda.engines.observers import Silent
 from prostate_uda.engines.rounds import count_confusion
-from prostate_uda.errors import SettingsError
+from prostate_uda.engines.stages import Workplace
+from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.maths.noise import from_counts
 from prostate_uda.maths.volume_selection import VolumeSelection
 from prostate_uda.networks.teacher import Teacher
 from prostate_uda.recipes import AdaptSettings, adapt
+from prostate_uda.recipes.adapt import Bench
 from prostate_uda.recipes.recorded import load_network
-from prostate_uda.recipes.world import open_world, splits, zone_volumes
+from prostate_uda.recipes.world import PSEUDO_VALUES, open_world, splits, zone_volumes
 from prostate_uda.transforms import AUGMENTATIONS
 from tests.builders import random_batch, tiny_deeplab, tiny_teacher
 from tests.recipes.conftest import TINY
 from tests.recipes.test_adapt_selection import Listening, chosen
 
+CPU = torch.device("cpu")
 SETTINGS = {**TINY, "method": "recommended", "augment": "plain"}
 
 
-def test_the_augmentation_comes_with_the_method_unless_another_is_named() -> None:
-    assert AdaptSettings(method="recommended").augment == "strong"
-    assert AdaptSettings(method="recommended", augment="plain").augment == "plain"
-    assert AdaptSettings(method="metacorrection").augment == "plain"
+def test_what_comes_with_the_method_unless_another_is_named() -> None:
+    def told(**given: str) -> tuple[str, str]:
+        settings = AdaptSettings(**given)
+        return settings.augment, settings.warm_up
+
+    assert told(method="recommended") == ("strong", "adversarial")
+    assert told(method="recommended", augment="plain") == ("plain", "adversarial")
+    assert told(method="recommended", warm_up="none") == ("strong", "none")
+    assert told(method="metacorrection") == ("plain", "none")
+    with pytest.raises(UnknownNameError, match="warm-up"):
+        AdaptSettings(warm_up="hot")
+    with pytest.raises(SettingsError, match="warm_up 'adversarial' beside predictor_steps 0"):
+        AdaptSettings(method="self-training", warm_up="adversarial", predictor_steps=0)
+
+
+def test_a_warm_up_trains_the_predictor_for_any_method_and_starts_from_its_network(
+    finished: Path, tmp_path: Path
+) -> None:
+    settings = AdaptSettings(**{**TINY, "method": "self-training", "warm_up": "adversarial", "predictor_steps": 3})
+    adapt(settings, tmp_path / "run")
+    ends = [
+        torch.load(tmp_path / "run" / "checkpoints" / f"{stage}.pt", weights_only=True)["state"]
+        for stage in ("source", "predictor", "round_1")
+    ]
+    assert [end["step"] for end in ends] == [6, 3, 4]
+    assert chosen(tmp_path / "run", 1)["rule"] == "Selection(threshold=0.0, portion=None) after adversarial warm-up"
+    # labels are the warm network's own
+    segmenter = bench_of(settings, tmp_path).segmenter(load_network(tmp_path / "run", settings, "predictor", CPU))
+    for case in splits(settings)[1].train:
+        kept = read_label(tmp_path / "run" / "pseudo_labels" / "round_1" / f"{case.id}.nii.gz", PSEUDO_VALUES)
+        assert np.array_equal(kept.array, segmenter(case.image)[1])
+
+
+def bench_of(settings: AdaptSettings, folder: Path) -> Bench:
+    place = Workplace(folder=folder, device=CPU, progress=Silent(), checkpoint_every=9)
+    return Bench(settings, place, open_world(settings, Silent()))
 
 
 def test_labels_by_the_sources_volumes_and_an_ntm_that_starts_where_the_teacher_confuses(
@@ -48,7 +84,7 @@ def test_labels_by_the_sources_volumes_and_an_ntm_that_starts_where_the_teacher_
     torch.testing.assert_close(*(end["state"]["network"] for end in ends), rtol=0, atol=0)
 
     found = chosen(tmp_path / "whole", 1)
-    assert found["rule"] == repr(VolumeSelection(trust=0.5))
+    assert found["rule"] == f"{VolumeSelection(trust=0.5)!r} after adversarial warm-up"
     scans = [read_image(case.image, 0) for case in splits(settings)[1].train]
     volume = sum(scan.array.size * math.prod(scan.grid.spacing) / 1000 for scan in scans)  # mL of all scans
     assert 0 <= sum(found["predicted"].values()) <= volume * 1.001
@@ -60,17 +96,11 @@ def test_labels_by_the_sources_volumes_and_an_ntm_that_starts_where_the_teacher_
 
 
 def counted_by_hand(settings: AdaptSettings, earlier: Path, thresholds: dict[str, float]) -> Tensor:
-    """Of the source's labels what the source network and the rule make of its slices under strong augmentation."""
-    network = load_network(earlier, settings, "source", torch.device("cpu"))
+    """Of the source's labels what the warm network and the rule make of its slices under strong augmentation."""
+    network = load_network(earlier, settings, "predictor", CPU)
     slices, k = open_world(settings, Silent()).source, torch.tensor(list(thresholds.values()))
-    stream = BatchStream(
-        slices,
-        batch_size=settings.batch_size,
-        depth=1,
-        seed=settings.seed,
-        name="round_1-confusion",
-        augment=AUGMENTATIONS["strong"](),
-    )
+    named = {"seed": settings.seed, "name": "round_1-confusion", "augment": AUGMENTATIONS["strong"]()}
+    stream = BatchStream(slices, batch_size=settings.batch_size, depth=1, **named)
     counts = torch.zeros(3, 3)
     for step in range(math.ceil(len(slices) / settings.batch_size)):
         batch = stream.at(step)

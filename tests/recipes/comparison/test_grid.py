@@ -165,6 +165,8 @@ def test_a_method_that_goes_with_an_augmentation_is_run_there_alone() -> None:
     runs = plan(both, {0: AdaptSettings(source="phantom-1.5t")})
     blocks = {name: {run.row for run in runs if run.protocol == name} for name in ("paper", "strong")}
     assert blocks["strong"] - blocks["paper"] == {"recommended"}
+    own = {(run.row == "recommended", run.settings.warm_up) for run in runs}
+    assert own == {(True, "adversarial"), (False, "none")}
     assert {run.settings.augment for run in runs if run.row == "recommended"} == {"strong"}
     table = {name: [row for row, _ in shown(both, runs, name)] for name in ("paper", "strong")}
     assert table["strong"] == ["source-only", "recommended", "self-training", "oracle"]
