@@ -100,10 +100,10 @@ def test_an_interrupted_round_ends_with_the_same_bits(
 def test_the_numbers_are_those_counted_by_hand(compared: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "curve.pdf"
     done = CliRunner().invoke(app, ["plot", "noise", str(compared), "--out", str(out)])
-    assert (done.exit_code, done.output) == (0, f"{out} and noise.json: 2 runs\n")
-    assert sorted(path.name for path in out.parent.iterdir()) == ["curve.pdf", "noise.json"]
+    assert (done.exit_code, done.output) == (0, f"{out} and curve.json: 2 runs\n")
+    assert sorted(path.name for path in out.parent.iterdir()) == ["curve.pdf", "curve.json"]
     assert out.read_bytes().startswith(b"%PDF")
-    content = json.loads((out.parent / "noise.json").read_text())
+    content = json.loads((out.parent / "curve.json").read_text())
     assert content["command"].startswith("prostate-uda")
     learned, plain = content["rows"]
     for row, method, name in ((learned, "learned", LEARNED), (plain, "self-training", PLAIN)):
