@@ -101,7 +101,7 @@ def test_the_numbers_are_those_counted_by_hand(compared: Path, tmp_path: Path) -
     out = tmp_path / "new" / "curve.pdf"
     done = CliRunner().invoke(app, ["plot", "noise", str(compared), "--out", str(out)])
     assert (done.exit_code, done.output) == (0, f"{out} and curve.json: 2 runs\n")
-    assert sorted(path.name for path in out.parent.iterdir()) == ["curve.pdf", "curve.json"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["curve.json", "curve.pdf"]
     assert out.read_bytes().startswith(b"%PDF")
     content = json.loads((out.parent / "curve.json").read_text())
     assert content["command"].startswith("prostate-uda")
