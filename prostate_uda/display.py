@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from time import monotonic
 from typing import Any
 
@@ -173,12 +175,12 @@ def rank_tables(ranked: Mapping[str, Any]) -> list[Table]:
     names = ("consistency", "certainty", "plausibility", "mean_rank", "dice")
     for name in names:
         rows.add_column(name.replace("_", " "), justify="right")
-    for row in sorted(ranked["rows"], key=lambda row: (row["protocol"], row["seed"], -row["mean_rank"])):
-        title = f"{row['protocol']}, seed {row['seed']}"
-        if title not in (str(cell) for cell in rows.columns[0].cells):
-            rows.add_section()
-            rows.add_row(Text(title, style="italic"))
-        rows.add_row(Text(row["row"]), *(_number(row[name]) for name in names))
+    ordered = sorted(ranked["rows"], key=lambda row: (row["protocol"], row["seed"], -row["mean_rank"]))
+    for (protocol, seed), group in groupby(ordered, key=itemgetter("protocol", "seed")):
+        rows.add_section()
+        rows.add_row(Text(f"{protocol}, seed {seed}", style="italic"))
+        for row in group:
+            rows.add_row(Text(row["row"]), *(_number(row[name]) for name in names))
     found = Table(title="How far the order is that of the Dice, mean over seeds", title_justify="left")
     for name in ("protocol", "criterion", "Spearman", "regret", "chosen"):
         found.add_column(name, overflow="fold")

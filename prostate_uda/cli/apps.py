@@ -1,5 +1,7 @@
 """The command's skeleton: the typer applications that commands hang on, and the two consoles."""
 
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +34,11 @@ complaints = Console(stderr=True)
 def say(text: object, style: str | None = None) -> None:
     """Print a line as it is: a path may hold brackets, and is copied from the terminal whole."""
     console.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def as_typed() -> str:
+    """The command as it was given, to be written down beside what it makes."""
+    return shlex.join(["prostate-uda", *sys.argv[1:]])
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 import inspect
 import re
-import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,23 +10,14 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from prostate_uda.cli.adapting import adapt, read_options
-from prostate_uda.cli.apps import app, console, say
+from prostate_uda.cli.apps import app, as_typed, console, say
 from prostate_uda.errors import SettingsError
 
 if TYPE_CHECKING:
     from prostate_uda.recipes import Variant
 
-GRIDS_OWN = (
-    "out",
-    "method",
-    "option",
-    "augment",
-    "warm_up",
-    "pseudo_threshold",
-    "label_noise",
-    "seed",
-    "start_from",
-    "resume",
+GRIDS_OWN = frozenset(
+    {"out", "method", "option", "augment", "warm_up", "pseudo_threshold", "label_noise", "seed", "start_from", "resume"}
 )
 """Flags of ``adapt`` that are the grid's to decide."""
 SOME_FAILED = 3
@@ -120,7 +109,7 @@ def rank_command(
     from prostate_uda.display import RichProgress, rank_tables
     from prostate_uda.recipes import rank
 
-    command, progress = shlex.join(["prostate-uda", *sys.argv[1:]]), RichProgress(console)
+    command, progress = as_typed(), RichProgress(console)
     for table in rank_tables(rank(comparison, out, device=device, command=command, progress=progress)):
         console.print(table)
     say(out or comparison / "rank.json")
@@ -149,7 +138,7 @@ def _compare(
     )
     name, jobs, options = launch
     launcher = pick_launcher(name, jobs, read_options(options or [], "--slurm", "timeout_min=600"), out, progress)
-    command = shlex.join(["prostate-uda", *sys.argv[1:]])
+    command = as_typed()
     table = recipe(settings, out, launcher=launcher, command=command, progress=progress)
     console.print(comparison_table(table))
     say(f"{out}: table.json, .csv, .md, .tex, .html, runs/")

@@ -1,13 +1,11 @@
 """``plot``: figures of a run and of a comparison."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from prostate_uda.cli.apps import console, plot_app, say
+from prostate_uda.cli.apps import as_typed, console, plot_app, say
 from prostate_uda.cli.comparing import split_names
 
 
@@ -33,7 +31,7 @@ def plot_noise(
     """Dice and the error of the learned NTM against the rate of the noise that was injected into pseudo-labels."""
     from prostate_uda.recipes import plot_noise as recipe
 
-    plotted = recipe(comparison, out, command=shlex.join(["prostate-uda", *sys.argv[1:]]))
+    plotted = recipe(comparison, out, command=as_typed())
     say(f"{plotted.picture} and {plotted.numbers.name}: {plotted.runs} runs")
 
 

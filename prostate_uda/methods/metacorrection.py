@@ -139,8 +139,7 @@ class MetaCorrection(Method):
         """The NTMs at their start, one ``(C, C)`` per level, stacked ``(L, C, C)``.
 
         Raises:
-            SettingsError: the network has no attribute ``num_classes`` or cannot be cut at the scope, or the reference
-                derivative is asked of more than one process.
+            SettingsError: no ``num_classes`` in the network, no cut at the scope, or the reference in many processes.
         """
         classes = getattr(network, "num_classes", None)
         if not isinstance(classes, int):

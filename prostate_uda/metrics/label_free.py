@@ -5,6 +5,7 @@ Each is higher where the network is thought to be better. How well they order ne
 """
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from prostate_uda.metrics.overlap import zone_dice
@@ -55,6 +56,4 @@ def mean_rank(columns: Tensor) -> Tensor:
         columns: ``(K, N)``, higher is better.
     """
     known = torch.where(columns.isnan(), torch.full_like(columns, -torch.inf), columns)
-    below = (known[:, None, :] < known[:, :, None]).sum(dim=2)
-    equal = (known[:, None, :] == known[:, :, None]).sum(dim=2)
-    return (below + (equal - 1) / 2).double().mean(dim=0)
+    return torch.from_numpy(rankdata(known.numpy(), axis=1) - 1).mean(dim=0)

@@ -44,7 +44,7 @@ from prostate_uda.recipes.resuming import (
     first_rule,
 )
 from prostate_uda.recipes.settings import AdaptSettings
-from prostate_uda.recipes.world import World, open_world, zone_volumes
+from prostate_uda.recipes.world import World, open_world
 from prostate_uda.transforms import AUGMENTATIONS
 
 CLASSES = 3
@@ -251,15 +251,14 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: DomainPr
     target, frozen = bench.world.target, None
     if "pseudo_labels" in method.needs:
         segmenter, cases = bench.segmenter(teacher), bench.world.target_split.train
-        volumes = zone_volumes(bench.world.source_split.train)
-        rule = settings.selection(number), round_rule(settings, number)
-        labelled, thresholds = label_target(segmenter, cases, *rule, number, bench.place, settings.noise, volumes)
+        rule, source = (settings.selection(number), round_rule(settings, number)), bench.world.source_split.train
+        labelled, thresholds = label_target(segmenter, cases, *rule, number, bench.place, settings.noise, source)
         with together():
             target = bench.world.with_labels(labelled)
         if {"teacher", "confusion"} & method.needs:
             frozen = Teacher(teacher, thresholds)
-        if frozen is not None and "confusion" in method.needs:
-            frozen.confusion = ask_teacher(bench, number, frozen)
+            if "confusion" in method.needs:
+                frozen.confusion = ask_teacher(bench, number, frozen)
     network = copy.deepcopy(teacher)
     stage = bench.stage(name, f"round {number}: {settings.method}", method, settings.adapt_rate, settings.steps)
     pairs = Pairs(bench.stream(f"{name}-source", bench.world.source), bench.stream(f"{name}-target", target))

@@ -25,21 +25,9 @@ DISTRIBUTION = "prostate-uda"
 TOLD = ("status", "seed", "selection_rule", "versions", "results")
 """What a bundle repeats of a run's record, beside :data:`TOLD_SETTINGS`."""
 TOLD_SETTINGS = (
-    *(
-        "source",
-        "target",
-        "method",
-        "options",
-        "network",
-        "depth",
-        "spacing_mm",
-        "size",
-        "normalize",
-        "augment",
-        "warm_up",
-    ),
+    *("source", "target", "method", "options", "network", "depth", "spacing_mm", "size", "normalize", "augment"),
     *("source_steps", "predictor_steps", "steps", "rounds", "batch_size", "algorithm", "learning_rate", "adapt_rate"),
-    *("head_factor", "pseudo_threshold", "label_noise"),
+    *("head_factor", "warm_up", "pseudo_threshold", "label_noise"),
 )
 
 

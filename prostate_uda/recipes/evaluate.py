@@ -7,8 +7,8 @@ from prostate_uda.data.labels import ZONE_VALUES, parse_label_names
 from prostate_uda.data.volumes import check_same_grid, file_suffix, read_label
 from prostate_uda.engines.evaluation import judge, mean_scores
 from prostate_uda.engines.observers import Progress, Silent
-from prostate_uda.errors import DataError, SettingsError
-from prostate_uda.recipes.record import write_rows, writing
+from prostate_uda.errors import DataError
+from prostate_uda.recipes.record import check_file_place, write_rows, writing
 
 BUNDLE_SUFFIX = "_zones"
 """What ``monai.bundle run`` writes behind a scan's name."""
@@ -39,7 +39,7 @@ def evaluate(
         SettingsError: the CSV cannot be written there.
     """
     if out is not None:
-        _check_place(out)
+        check_file_place(out)
     values = ZONE_VALUES if label_names is None else parse_label_names(label_names)
     predicted, true = _by_name(predictions), _by_name(labels)
     both = sorted(set(predicted) & set(true))
@@ -61,13 +61,6 @@ def evaluate(
         with writing(out):
             write_rows(out, rows)
     return rows, mean_scores(rows)
-
-
-def _check_place(out: Path) -> None:
-    """Refuse before the work what cannot be written after it."""
-    if out.is_dir() or not out.parent.is_dir():
-        what = "is a folder" if out.is_dir() else f"{out.parent} is no folder"
-        raise SettingsError(f"{out} cannot be written ({what}); give the name of a file in a folder that is there")
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -22,6 +22,7 @@ from prostate_uda.maths.selection import BINS, Selection
 from prostate_uda.recipes.processes import own_cases, together
 from prostate_uda.recipes.record import read_json, write_json
 from prostate_uda.recipes.settings import AdaptSettings
+from prostate_uda.recipes.world import zone_volumes
 
 ZONES = tuple(words[0] for words in ZONE_WORDS.values())
 
@@ -34,7 +35,7 @@ def label_target(
     number: int,
     place: Workplace,
     noise: LabelNoise | None = None,
-    volumes: Tensor | None = None,
+    source: Sequence[Case] = (),
 ) -> tuple[tuple[Case, ...], Tensor]:
     """Label the target's training cases; each process labels its own patients by thresholds that all have in common.
 
@@ -49,7 +50,7 @@ def label_target(
         number: Of the round.
         place: Gets ``pseudo_labels/round_<number>/``.
         noise: What is injected into the labels, for experiments.
-        volumes: ``(C,)`` mean mL of each class in the source; for a rule that reads them.
+        source: Labelled cases of all processes, whose volumes a rule that counts may read.
 
     Returns:
         This process's cases with their labels, and the ``(C,)`` thresholds.
@@ -64,13 +65,13 @@ def label_target(
             _drop_other_rule(folder, rule, place, number)
     with together():  # ends when all have looked for the file, and before one writes it
         thresholds = _read(folder / "thresholds.json")
-        counts = torch.zeros(len(ZONES), BINS, dtype=torch.float64)
+        counts, volumes = torch.zeros(len(ZONES), BINS, dtype=torch.float64), torch.zeros(len(ZONES))
         if thresholds is None and selection.counts:
             counts += count_cases(teacher, mine, selection, place.progress, f"round {number}: confidences")
+            volumes = zone_volumes(source) * len(cases) if source else volumes
     if thresholds is None:
         counts = idist.all_reduce(counts)
-        expected = torch.zeros(len(ZONES)) if volumes is None else volumes * len(cases)
-        thresholds = selection.thresholds(counts, expected)
+        thresholds = selection.thresholds(counts, volumes)
         if place.writes:
             _write(folder / "thresholds.json", rule, thresholds, selection.found(counts) if selection.counts else None)
     with together():

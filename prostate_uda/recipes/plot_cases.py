@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prostate_uda.data.cache import content_hash
 from prostate_uda.data.domains import Case, get_domain
 from prostate_uda.data.labels import ZONE_VALUES, parse_label_names
 from prostate_uda.data.reading import read_truth
@@ -16,7 +15,7 @@ from prostate_uda.recipes.comparison.queue import is_done
 from prostate_uda.recipes.comparison.scores import CaseScores, read_cases
 from prostate_uda.recipes.plot import picture_path, shortened
 from prostate_uda.recipes.record import writing
-from prostate_uda.recipes.recorded import read_finished, recorded_settings
+from prostate_uda.recipes.recorded import check_same_image, read_finished, recorded_settings
 from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.recipes.world import target_cases
 from prostate_uda.review.case_grid import TRUTH, GridCase, case_grid
@@ -80,8 +79,7 @@ def plot_cases(
     with progress.task("reading predictions", len(shown)) as task:
         for case in shown:
             for name, known in hashes.items():
-                if content_hash(case.image) != known.get(f"target/{part}/{case.id}/image"):
-                    raise SettingsError(f"{case.image} is not the file that {folder / name} read; bring it back")
+                check_same_image(case.image, f"target/{part}/{case.id}/image", folder / name, known)
             rows.append(_row(folder, case, channel, columns, found))
             task.advance()
     truth = [TRUTH] if any(TRUTH in row.case.labels for row in rows) else []

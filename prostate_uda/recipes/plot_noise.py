@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prostate_uda.data.cache import content_hash
 from prostate_uda.data.domains import Case
 from prostate_uda.data.labels import parse_label_names
 from prostate_uda.data.volumes import check_same_grid, read_label
@@ -20,17 +19,17 @@ from prostate_uda.errors import SettingsError
 from prostate_uda.maths.label_noise import NONE
 from prostate_uda.maths.noise import confusion_counts
 from prostate_uda.methods import MetaCorrection
+from prostate_uda.recipes.adapt import CLASSES
 from prostate_uda.recipes.comparison.queue import finished_runs
 from prostate_uda.recipes.comparison.scores import MEAN, cells, read_cases
 from prostate_uda.recipes.plot import picture_path, read_ntms
 from prostate_uda.recipes.record import Record, write_json, writing
-from prostate_uda.recipes.recorded import recorded_settings
+from prostate_uda.recipes.recorded import check_same_image, recorded_settings
 from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.recipes.world import PSEUDO_VALUES, target_cases
 from prostate_uda.review.figures import save_figure
 from prostate_uda.review.noise import NoiseRun, noise_figure
 
-CLASSES = 3
 SELF_TRAINING, LEARNED = "self-training", "learned"
 Matrix = NDArray[np.float64]
 
@@ -41,7 +40,7 @@ class NoisePlotted:
 
     Attributes:
         picture: The curves.
-        numbers: ``noise.json`` beside it.
+        numbers: The JSON beside it.
         runs: How many finished runs they are of.
     """
 
@@ -147,8 +146,7 @@ def true_ntm(run: Path, settings: AdaptSettings, hashes: Mapping[str, str]) -> M
         return None
     counts = torch.zeros(CLASSES, CLASSES, dtype=torch.int64)
     for case, truth_file in cases:
-        if content_hash(case.image) != hashes.get(f"target/train/{case.id}/image"):
-            raise SettingsError(f"{case.image} is not the file that {run} read; bring it back")
+        check_same_image(case.image, f"target/train/{case.id}/image", run, hashes)
         truth = read_label(truth_file, case.values)
         pseudo = read_label(run / "pseudo_labels" / f"round_{settings.rounds}" / f"{case.id}.nii.gz", PSEUDO_VALUES)
         check_same_grid(pseudo, truth)

@@ -16,11 +16,10 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from prostate_uda.data.cache import content_hash
 from prostate_uda.data.domains import Case
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.observers import Progress, Silent, Task
-from prostate_uda.errors import CheckpointError, SettingsError
+from prostate_uda.errors import CheckpointError
 from prostate_uda.maths.entropy import normalized_entropy
 from prostate_uda.metrics import summarize
 from prostate_uda.metrics.label_free import certainty, consistency, mean_rank, plausibility
@@ -28,10 +27,11 @@ from prostate_uda.recipes.comparison.grid import ORACLE
 from prostate_uda.recipes.comparison.queue import finished_runs
 from prostate_uda.recipes.comparison.scores import MEAN, cells, read_cases
 from prostate_uda.recipes.infer import load_segmenter
-from prostate_uda.recipes.record import Record, write_json, writing
+from prostate_uda.recipes.record import Record, check_file_place, write_json, writing
 from prostate_uda.recipes.recorded import recorded_settings
+from prostate_uda.recipes.resuming import check_same_files
 from prostate_uda.recipes.settings import pick_device
-from prostate_uda.recipes.world import splits, zone_volumes
+from prostate_uda.recipes.world import case_hashes, splits, zone_volumes
 from prostate_uda.transforms.augmentation import other_scanner
 
 CRITERIA = ("consistency", "certainty", "plausibility")
@@ -70,8 +70,7 @@ def rank(
     runs = [run for run in finished_runs(comparison) if run.name != ORACLE]
     if not runs:
         raise CheckpointError(f"{comparison} holds no finished run of a comparison; give the --out of compare")
-    with writing(out):
-        write_json(out, {"command": command, "rows": [], "agreement": {}})
+    check_file_place(out)
     groups: dict[Path, list[Path]] = defaultdict(list)
     for run in runs:
         groups[run.parent].append(run)
@@ -88,10 +87,13 @@ def _rank_seed(runs: Sequence[Path], device: torch.device, task: Task) -> list[d
     settings = recorded_settings(Record.read(runs[0] / "run.json").content["settings"])
     source, target, _ = splits(settings)
     expected = zone_volumes(source.train)[1:]
+    training = {"source/train": source.train, "target/train": target.train}
     asked: list[dict[str, float]] = []
     scans: list[Scan] = []
     for run in runs:
-        _check_same_files(run, {"source": source.train, "target": target.train})
+        record = Record.read(run / "run.json")
+        for part, cases in training.items():
+            check_same_files(record, case_hashes(part, cases), part)
         segmenter = load_segmenter(run, device)
         scans = scans or read_scans(segmenter, target.train, settings.seed)  # all runs preprocess alike
         asked.append(ask(segmenter, scans, expected))
@@ -102,25 +104,6 @@ def _rank_seed(runs: Sequence[Path], device: torch.device, task: Task) -> list[d
         {**at, "row": run.name, **scores, ALL: place, "dice": _dice(run)}
         for run, scores, place in zip(runs, asked, ranks.tolist(), strict=True)
     ]
-
-
-def _check_same_files(run: Path, training: Mapping[str, Sequence[Case]]) -> None:
-    """Refuse training cases that are not those of the run.
-
-    Raises:
-        SettingsError: a case has come, gone or changed.
-    """
-    recorded = Record.read(run / "run.json").content["hashes"]
-    for role, cases in training.items():
-        now = {f"{role}/train/{case.id}/image": content_hash(case.image) for case in cases}
-        then = {name: told for name, told in recorded.items() if _is_image(name, role)}
-        other = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
-        if other:
-            raise SettingsError(f"{run} was made from other files: {other[0]} ({len(other)} in all); bring them back")
-
-
-def _is_image(name: str, role: str) -> bool:
-    return name.startswith(f"{role}/train/") and name.endswith("/image")
 
 
 def _dice(run: Path) -> float | None:

@@ -98,6 +98,17 @@ def writing(path: Path, errors: Collection[int] = PLACE) -> Iterator[None]:
         raise SettingsError(f"{path} cannot be written ({error.strerror}); make room, or give another place") from error
 
 
+def check_file_place(out: Path) -> None:
+    """Refuse before the work what cannot be written after it.
+
+    Raises:
+        SettingsError: a folder is there, or there is no folder for the file.
+    """
+    if out.is_dir() or not out.parent.is_dir():
+        what = "is a folder" if out.is_dir() else f"{out.parent} is no folder"
+        raise SettingsError(f"{out} cannot be written ({what}); give the name of a file in a folder that is there")
+
+
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Keep a folder, made where it is missing, to this process while it works there.

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from prostate_uda.data.cache import content_hash
 from prostate_uda.engines import checkpoints
-from prostate_uda.errors import CheckpointError
+from prostate_uda.errors import CheckpointError, SettingsError
 from prostate_uda.networks import build_network
 from prostate_uda.recipes.adapt import CLASSES
 from prostate_uda.recipes.record import Record
@@ -26,6 +27,22 @@ def read_finished(run: Path) -> Record:
     if record.content.get("status") != "done":
         raise CheckpointError(f"{run} is not finished; wait for it, or go on with it (adapt --resume, compare)")
     return record
+
+
+def check_same_image(image: Path, name: str, run: Path, hashes: Mapping[str, str]) -> None:
+    """Refuse to draw a run's result on another image.
+
+    Args:
+        image: As it is now.
+        name: Of it among the hashes, ``role/part/case/image``.
+        run: The run's folder.
+        hashes: What it read, from ``run.json``.
+
+    Raises:
+        SettingsError: the run read another file, or none of that name.
+    """
+    if content_hash(image) != hashes.get(name):
+        raise SettingsError(f"{image} is not the file that {run} read; bring it back")
 
 
 def recorded_settings(recorded: Mapping[str, Any]) -> AdaptSettings:

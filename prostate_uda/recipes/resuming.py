@@ -84,14 +84,24 @@ def check_same_data(settings: AdaptSettings, world: World, before: Record | None
     """
     now = world.hashes()
     if before is not None:
-        _compare(before, now, "")
+        check_same_files(before, now, "")
     if settings.start_from is not None:
         earlier = Record.read(settings.start_from / "run.json")
         for part in ("source/", "target/train/"):
-            _compare(earlier, now, part)
+            check_same_files(earlier, now, part)
 
 
-def _compare(earlier: Record, now: Mapping[str, str], part: str) -> None:
+def check_same_files(earlier: Record, now: Mapping[str, str], part: str) -> None:
+    """Refuse files that are not those that an earlier run read.
+
+    Args:
+        earlier: Its record.
+        now: Hashes by name, as :meth:`World.hashes` has them.
+        part: What the names that count begin with.
+
+    Raises:
+        SettingsError: one has changed, come or gone; the message names it.
+    """
     before = earlier.content.get("hashes", {})
     names = sorted(name for name in {*before, *now} if name.startswith(part) and before.get(name) != now.get(name))
     if names:

@@ -69,11 +69,14 @@ class World:
         found = {name: content_hash(path) for name, path in self.others.items()}
         for role, split in (("source", self.source_split), ("target", self.target_split)):
             for part, cases in (("train", split.train), ("test", split.test)):
-                for case in cases:
-                    for kind, path in (("image", case.image), ("label", case.label)):
-                        if path is not None:
-                            found[f"{role}/{part}/{case.id}/{kind}"] = content_hash(path)
+                found |= case_hashes(f"{role}/{part}", cases)
         return found
+
+
+def case_hashes(part: str, cases: Sequence[Case]) -> dict[str, str]:
+    """SHA-256 of the image and label of each case, by ``part/case/file``."""
+    files = ((case, kind, path) for case in cases for kind, path in (("image", case.image), ("label", case.label)))
+    return {f"{part}/{case.id}/{kind}": content_hash(path) for case, kind, path in files if path is not None}
 
 
 def _slices(title: str, cases: Sequence[Case], reader: CaseReader, progress: Progress) -> SliceSet:

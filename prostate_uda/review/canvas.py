@@ -19,7 +19,7 @@ COLOURS = {"truth": "#5fe36b", "source-only": "#ff9a3c", "adapted": "#3fc8ff"}
 
 OTHER_COLOURS = ("#ff6fcf", "#ffe14d", "#b79bff", "#ffffff")
 
-_INK, DIM, _PAPER = "#f2f2f2", "#9a9a9a", "#101114"
+INK, DIM, _PAPER = "#f2f2f2", "#9a9a9a", "#101114"
 _DPI = 150
 LineStyle = str | tuple[float, tuple[float, ...]]
 DASHED: LineStyle = (0, (3, 1.6))
@@ -73,7 +73,7 @@ class Canvas:
         words: str,
         *,
         size: float,
-        color: str = _INK,
+        color: str = INK,
         weight: str = "normal",
         family: str = "sans-serif",
     ) -> None:
@@ -106,7 +106,7 @@ def note(axes: Axes, across: float, up: float, words: str) -> None:
     """Words over the image, centred on a place counted in fractions of the panel."""
     rim = [withStroke(linewidth=2, foreground="black")]  # readable on bright fat, too
     axes.text(
-        *(across, up, words), transform=axes.transAxes, color=_INK, size=8, ha="center", va="center", path_effects=rim
+        *(across, up, words), transform=axes.transAxes, color=INK, size=8, ha="center", va="center", path_effects=rim
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prostate_uda.errors import SettingsError
-from prostate_uda.review.canvas import DASHED, DIM, GAP, PANEL, Canvas, LineStyle, colours_of, draw_slice, note
+from prostate_uda.review.canvas import DASHED, DIM, GAP, INK, PANEL, Canvas, LineStyle, colours_of, draw_slice, note
 from prostate_uda.review.figures import save_figure
 from prostate_uda.review.pictures import StripCase
 from prostate_uda.review.views import View
@@ -60,7 +60,7 @@ def case_grid(rows: Sequence[GridCase], *, columns: Sequence[str], title: str, p
     for place, name in enumerate(names):
         for line, part in enumerate(reversed(words[name])):
             left, height = GAP + place * (_SIDE + GAP), head - 0.12 - _LINE * line
-            canvas.text(left + 0.03, height, part, size=_SIZE, color=colours.get(name, "#f2f2f2"))
+            canvas.text(left + 0.03, height, part, size=_SIZE, color=colours.get(name, INK))
     for place, row in enumerate(rows):
         _draw_row(canvas, row, names, head + place * tall)
     _legend(canvas)

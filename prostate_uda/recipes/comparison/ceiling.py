@@ -53,8 +53,8 @@ def ceilings(settings: CompareSettings, lists: Path) -> dict[int, Ceiling]:
 
 def _steps(common: AdaptSettings, variant: Variant) -> int:
     """Of all rounds of a row."""
-    changed = replace(common, method=variant.method, options=variant.options, **variant.changes)
-    return changed.rounds * changed.steps
+    rounds, steps = (int(variant.changes.get(name, getattr(common, name))) for name in ("rounds", "steps"))
+    return rounds * steps
 
 
 def _on_itself(settings: AdaptSettings, steps: int) -> AdaptSettings:
