@@ -1,7 +1,7 @@
 """Floor 6: the command ``prostate-uda``. Flags become settings, one recipe runs, its result is printed.
 
 Exit codes: 0 done, 1 a bug (with its traceback), 2 a mistake in what was given (one line), 3 some runs
-of ``compare`` failed (its table holds the others), 130 interrupted.
+of ``compare`` or scans of ``infer`` failed (the others are done), 130 interrupted.
 """
 
 import logging
@@ -11,11 +11,11 @@ from io import TextIOWrapper
 
 from rich.markup import escape
 
-from prostate_uda.cli import adapting, citing, comparing, data, plotting
+from prostate_uda.cli import adapting, citing, comparing, data, evaluating, inferring, plotting
 from prostate_uda.cli.apps import app, complaints
 from prostate_uda.errors import ProstateUDAError
 
-__all__ = ["adapting", "app", "citing", "comparing", "data", "main", "plotting"]
+__all__ = ["adapting", "app", "citing", "comparing", "data", "evaluating", "inferring", "main", "plotting"]
 
 
 def main() -> None:

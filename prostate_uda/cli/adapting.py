@@ -1,4 +1,4 @@
-"""``adapt``, ``infer``, ``evaluate`` and ``info``."""
+"""``adapt`` and ``info``."""
 
 import json
 from collections.abc import Sequence
@@ -149,36 +149,6 @@ def adapt(
         record = recipe(settings, out, resume=resume, progress=RichProgress(console))
     console.print(run_table(record))
     say(f"{out}: run.json, cases.csv, predictions/, pictures/, bundle/")
-
-
-@app.command()
-def infer(
-    images: Annotated[list[Path], typer.Argument(help="NIfTI, NRRD or MHA files, or DICOM series folders.")],
-    bundle: Annotated[Path, typer.Option(help="A run's folder or its bundle/.")],
-    out: Annotated[Path, typer.Option(help="Folder for the label maps.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-) -> None:
-    """Segment scans; each label map lies on its scan's own grid."""
-    from prostate_uda.display import RichProgress
-    from prostate_uda.recipes import infer as recipe
-
-    for path in recipe(images, bundle, out, device=device, progress=RichProgress(console)):
-        say(path)
-
-
-@app.command()
-def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Predicted label maps: RUN/predictions/adapted.")],
-    labels: Annotated[Path, typer.Argument(help="Folder of true label maps, same names.")],
-    label_names: Annotated[str | None, typer.Option(help="The truth's label values (default: 1=PZ,2=TZ).")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV to write.")] = None,
-) -> None:
-    """Dice, HD95 and volumes of predictions, case by case."""
-    from prostate_uda.display import RichProgress, scores_table
-    from prostate_uda.recipes import evaluate as recipe
-
-    rows, means = recipe(predictions, labels, label_names=label_names, out=out, progress=RichProgress(console))
-    console.print(scores_table({**{str(row["case"]): row for row in rows}, "mean": means}))
 
 
 @app.command()

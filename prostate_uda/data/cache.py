@@ -11,7 +11,7 @@ import os
 import pickle
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -42,9 +42,12 @@ def content_hash(path: Path) -> str:
 
     Files count in order of their names; the sum is computed once while their size and date stay what they are.
     """
-    files = sorted(path.rglob("*")) if path.is_dir() else with_data(path)
-    stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
-    return _hash_files(stamps)
+    return files_hash(sorted(path.rglob("*")) if path.is_dir() else with_data(path))
+
+
+def files_hash(files: Iterable[Path]) -> str:
+    """SHA-256 of files, one after another; folders among them are passed over."""
+    return _hash_files(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()))
 
 
 def with_data(path: Path) -> tuple[Path, ...]:

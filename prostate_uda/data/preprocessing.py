@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Orientationd, ResizeWithPadOrCropd, Spacingd, allow_missing_keys_mode
@@ -18,10 +19,12 @@ from torch import Tensor
 
 from prostate_uda.data.labels import ZONE_VALUES
 from prostate_uda.data.volumes import Volume, check_same_grid, read_image, read_label
-from prostate_uda.errors import ProstateUDAError, SettingsError
+from prostate_uda.errors import DataError, ProstateUDAError, SettingsError
 
 IMAGE, LABEL, LABEL_VALUES = "image", "label", "label_values"
 STRIDE = 8
+LARGEST_MM = 3000.0
+"""No scanner's field is larger; a header that says so has another unit."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,16 @@ class LoadVolumed(MapTransform):  # type: ignore[misc]  # MONAI ships no types
         self.channel = channel
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Paths to tensors.
+        """Paths, or an image that is read already, to tensors.
 
         Raises:
             DataError: a file cannot be used, or the image is not axial.
         """
         out = dict(data)
-        image = read_image(Path(data[IMAGE]), self.channel)
+        given = data[IMAGE]
+        image = given if isinstance(given, Volume) else read_image(Path(given), self.channel)
         _ = image.grid.slice_axis  # refuses what is not axial
+        _check_extent(image)
         out[IMAGE] = _meta_tensor(image)
         if LABEL in data:
             label = read_label(Path(data[LABEL]), data.get(LABEL_VALUES, ZONE_VALUES))
@@ -79,12 +84,21 @@ class LoadVolumed(MapTransform):  # type: ignore[misc]  # MONAI ships no types
         return out
 
 
+def _check_extent(image: Volume) -> None:
+    """Refuse a header whose unit is wrong before a grid of its size is made."""
+    extent = max(count * step for count, step in zip(image.grid.shape, image.grid.spacing, strict=True))
+    if extent > LARGEST_MM:
+        raise DataError(
+            f"{image.source}: {extent:.0f} mm across; a scan has up to {LARGEST_MM:.0f}: is the voxel size in mm?"
+        )
+
+
 def _meta_tensor(volume: Volume) -> MetaTensor:
     affine = torch.from_numpy(volume.grid.affine.copy())
     meta = {
         "filename_or_obj": str(volume.source),
         "original_affine": affine,
-        "spatial_shape": torch.tensor(volume.grid.shape),
+        "spatial_shape": np.array(volume.grid.shape),
         "original_channel_dim": float("nan"),
     }
     return MetaTensor(torch.from_numpy(volume.array)[None].float(), affine=affine, meta=meta)
@@ -105,6 +119,15 @@ class Preprocessing(Compose):  # type: ignore[misc]  # MONAI ships no types
             if isinstance(error.__cause__, ProstateUDAError):
                 raise error.__cause__ from None
             raise
+
+
+class Spaced(Spacingd):  # type: ignore[misc]  # MONAI ships no types
+    """Stock ``Spacingd`` for entries that hold more: it takes ``image_path``, which MONAI Label adds, for metadata."""
+
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
+        """As the parent's, of nothing but its own keys."""
+        own = {key: data[key] for key in self.keys if key in data}
+        return {**data, **super().__call__(own, lazy)}
 
 
 def as_acquired(*, channel: int = 0) -> Compose:
@@ -138,7 +161,7 @@ def preprocessing(grid: WorkingGrid, normalize: Transform, *, channel: int = 0) 
             LoadVolumed(channel),
             _orient(),
             normalize,
-            Spacingd(**both, pixdim=pixdim, mode=("bilinear", "nearest")),
+            Spaced(**both, pixdim=pixdim, mode=("bilinear", "nearest")),
             ResizeWithPadOrCropd(**both, spatial_size=(grid.size, grid.size, -1), mode="edge"),
         ]
     )

@@ -1,4 +1,4 @@
-"""Floor 2: volumes from and to files. Axes follow the file, X, Y, Z; the affine is RAS millimetres.
+"""Floor 2: volumes from files. Axes follow the file, X, Y, Z; the affine is RAS millimetres.
 
 NIfTI goes through nibabel, so sform and qform follow its rules; NRRD, MHA and DICOM go through SimpleITK, whose LPS
 affine is turned into RAS. A read prints nothing and warns of nothing: what is wrong is a DataError of one line.
@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import nibabel as nib
 import numpy as np
@@ -132,52 +131,6 @@ def check_same_grid(label: Volume, image: Volume) -> None:
         )
 
 
-def write_label(path: Path, array: NDArray[np.uint8], like: Volume) -> None:
-    """Write a label map as NIfTI on the grid of the volume it belongs to, atomically.
-
-    Where that volume was read from NIfTI, its sform and qform are copied field by field, so that every viewer
-    treats image and label alike; else both are set to the affine, as scanner coordinates.
-
-    Args:
-        path: Ends in ``.nii`` or ``.nii.gz``; its folder is made where it is missing.
-        array: uint8 ``(X, Y, Z)`` in the axis order of ``like``.
-        like: The image.
-
-    Raises:
-        ShapeError: If the array has another shape than ``like`` or is not uint8.
-    """
-    if array.shape != like.grid.shape or array.dtype != np.uint8:
-        raise ShapeError(f"a {array.dtype} label of shape {array.shape}; uint8 of shape {like.grid.shape} is needed")
-    header = nib.Nifti1Header()
-    header.set_data_dtype(np.uint8)
-    header.set_data_shape(array.shape)
-    header.set_intent("label")
-    _set_geometry(header, like.grid)
-    original = _nifti_header(like)
-    if original is not None:
-        _copy_geometry(original, header)
-    _write_nifti(path, nib.Nifti1Image(np.ascontiguousarray(array), None, header))
-
-
-def write_image(path: Path, array: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
-    """Write an image as float32 NIfTI, atomically.
-
-    Args:
-        path: Ends in ``.nii`` or ``.nii.gz``; its folder is made where it is missing.
-        array: ``(X, Y, Z)``.
-        affine: ``(4, 4)`` voxel index to RAS millimetres.
-
-    Raises:
-        GeometryError: If the affine is singular or sheared, or the array is not 3D.
-    """
-    grid = Grid(array.shape, affine)
-    header = nib.Nifti1Header()
-    header.set_data_dtype(np.float32)
-    header.set_data_shape(grid.shape)
-    _set_geometry(header, grid)
-    _write_nifti(path, nib.Nifti1Image(np.ascontiguousarray(array, dtype=np.float32), None, header))
-
-
 def _read(path: Path | Series, channel: int) -> Volume:
     """Read any kind of file as stored, scaled by its own slope."""
     if isinstance(path, Series):
@@ -256,7 +209,7 @@ def _grid(path: Path, shape: tuple[int, ...], affine: NDArray[Any]) -> Grid:
         raise GeometryError(f"{path}: {error}") from error
 
 
-def _nifti_header(volume: Volume) -> Any:  # noqa: ANN401  # nibabel has no types
+def nifti_header(volume: Volume) -> Any:  # noqa: ANN401  # nibabel has no types
     """The header a volume was read with, where it was NIfTI and still describes the volume's grid."""
     if not volume.source.is_file() or file_suffix(volume.source) not in NIFTI_SUFFIXES:
         return None
@@ -264,32 +217,3 @@ def _nifti_header(volume: Volume) -> Any:  # noqa: ANN401  # nibabel has no type
         header = nib.load(volume.source).header
     same = header.get_data_shape()[:3] == volume.grid.shape
     return header if same and np.allclose(header.get_best_affine(), volume.grid.affine, atol=1e-4) else None
-
-
-def _set_geometry(header: Any, grid: Grid) -> None:  # noqa: ANN401
-    header.set_xyzt_units("mm")
-    header.set_zooms(grid.spacing)
-    header.set_qform(grid.affine, code="scanner")
-    header.set_sform(grid.affine, code="scanner")
-
-
-def _copy_geometry(original: Any, header: Any) -> None:  # noqa: ANN401
-    """Copy qform, sform, their codes and the voxel size as the bytes they are."""
-    header["pixdim"][:4] = original["pixdim"][:4]
-    fields = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d")
-    for name in (*fields, "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"):
-        header[name] = original[name]
-
-
-def _write_nifti(path: Path, image: Any) -> None:  # noqa: ANN401
-    """Write beside the final name first, so that a killed run leaves the old file or the new one, never half of one."""
-    suffix = file_suffix(path)
-    if suffix not in NIFTI_SUFFIXES:
-        raise DataError(f"{path}: labels and images are written as NIfTI; end the name in .nii.gz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}{suffix}")
-    try:
-        nib.save(image, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

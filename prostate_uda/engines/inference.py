@@ -19,13 +19,14 @@ class SliceStackInferer(Inferer):  # type: ignore[misc]  # MONAI ships no types
     Args:
         depth: Adjacent slices per prediction, odd; beyond the first and last slice the outermost is repeated.
         batch_size: Slices per forward pass.
+        flips: Whether each slice is also seen mirrored left to right; the logits are the mean of both.
     """
 
-    def __init__(self, depth: int = 1, batch_size: int = 16) -> None:
+    def __init__(self, depth: int = 1, batch_size: int = 16, flips: bool = False) -> None:
         super().__init__()
         if depth < 1 or depth % 2 == 0 or batch_size < 1:
             raise SettingsError(f"depth {depth}, batch size {batch_size}; allowed are an odd depth and a batch of ≥ 1")
-        self.depth, self.batch_size = depth, batch_size
+        self.depth, self.batch_size, self.flips = depth, batch_size, flips
 
     def __call__(
         self,
@@ -55,5 +56,10 @@ class SliceStackInferer(Inferer):  # type: ignore[misc]  # MONAI ships no types
     def _volume(self, volume: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
         slices = volume.permute(2, 1, 0).contiguous()
         neighbours = adjacent_slices(torch.arange(len(slices)), self.depth, 0, len(slices) - 1)
-        logits = [network(slices[index], *args, **kwargs) for index in torch.split(neighbours, self.batch_size)]
+        batches = (slices[index] for index in torch.split(neighbours, self.batch_size))
+        logits = [self._batch(batch, network, *args, **kwargs) for batch in batches]
         return torch.cat(logits).permute(1, 3, 2, 0)
+
+    def _batch(self, batch: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
+        logits = network(batch, *args, **kwargs)
+        return (logits + network(batch.flip(-1), *args, **kwargs).flip(-1)) / 2 if self.flips else logits

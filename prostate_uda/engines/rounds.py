@@ -12,7 +12,8 @@ from torch import Tensor
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.data.domains.base import Case
-from prostate_uda.data.volumes import read_image, write_label
+from prostate_uda.data.volumes import read_image
+from prostate_uda.data.writing import write_label
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.observers import Progress
 from prostate_uda.maths.noise import confusion_counts

@@ -1,5 +1,8 @@
 """Floor 1: pseudo-labels weighed by how far two heads agree."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -27,6 +30,29 @@ def divergence(logits: Tensor, other: Tensor) -> Tensor:
         )
     log_p, log_q = (functional.log_softmax(widened(z), dim=1) for z in (logits, other))
     return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+
+
+def disagreement(levels: Sequence[Tensor]) -> Tensor:
+    """Jensen-Shannon divergence of heads, ``[H(mean_l p_l) - mean_l H(p_l)] / log L``: 0 where all agree, at most 1.
+
+    Source: Lin, Divergence measures based on the Shannon entropy, 1991, equation 5.2 with equal weights.
+
+    Args:
+        levels: L ≥ 2 tensors ``(C, ...)`` of logits.
+
+    Returns:
+        ``(...)``, float32 at least.
+
+    Raises:
+        ShapeError: fewer than two heads, or of other shapes.
+    """
+    shapes = {tuple(logits.shape) for logits in levels}
+    if len(levels) < 2 or len(shapes) > 1:
+        raise ShapeError(f"{len(levels)} heads of shapes {sorted(shapes)}; two or more of one shape are needed")
+    logs = torch.stack([functional.log_softmax(widened(logits), dim=0) for logits in levels])
+    mixed = torch.logsumexp(logs, dim=0) - math.log(len(levels))
+    own = -(logs.exp() * logs).sum(dim=1).mean(dim=0)
+    return ((-(mixed.exp() * mixed).sum(dim=0) - own) / math.log(len(levels))).clamp_min(0)
 
 
 def rectified_nll(logits: Tensor, other: Tensor, pseudo_label: Tensor, count: Tensor | None = None) -> Tensor:

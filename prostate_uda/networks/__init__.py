@@ -13,10 +13,11 @@ from prostate_uda.errors import UnknownNameError
 from prostate_uda.networks.deeplab import DeepLab, DilatedSum, Heads
 from prostate_uda.networks.discriminators import Discriminator, DomainPredictor
 from prostate_uda.networks.imagenet import load_imagenet_weights
-from prostate_uda.networks.levels import FinalLogits, Levels
+from prostate_uda.networks.levels import AllLevels, FinalLogits, Levels
 
 __all__ = [
     "NETWORKS",
+    "AllLevels",
     "DeepLab",
     "DilatedSum",
     "Discriminator",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -48,6 +49,26 @@ class FinalLogits(nn.Module):
             ShapeError: As the wrapped network.
         """
         return cast("Levels", self.network(image)).final
+
+
+class AllLevels(nn.Module):
+    """A multi-level network as a plain one whose output is every level's logits, shallow to deep, one after another.
+
+    Args:
+        network: A network whose forward pass returns :class:`Levels`. It is shared, not copied.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, L C, H, W)`` logits of ``(B, k, H, W)`` images.
+
+        Raises:
+            ShapeError: As the wrapped network.
+        """
+        return torch.cat(cast("Levels", self.network(image)).logits, dim=1)
 
 
 def unmoved(module: nn.Module, *inputs: object, parameters: Mapping[str, Tensor] | None = None) -> Any:  # noqa: ANN401

@@ -6,7 +6,7 @@ from prostate_uda.recipes.compare import CompareSettings, Variant, compare, ever
 from prostate_uda.recipes.comparison.ablations import ablation
 from prostate_uda.recipes.doctor import doctor
 from prostate_uda.recipes.evaluate import evaluate
-from prostate_uda.recipes.infer import infer
+from prostate_uda.recipes.infer import Inferred, InferSettings, infer
 from prostate_uda.recipes.info import describe
 from prostate_uda.recipes.phantom import make_phantom
 from prostate_uda.recipes.places import Place, read_role
@@ -16,12 +16,15 @@ from prostate_uda.recipes.plot_embedding import plot_embedding
 from prostate_uda.recipes.plot_noise import plot_noise
 from prostate_uda.recipes.prepare import prepare_decathlon, prepare_folder, prepare_nci_isbi13
 from prostate_uda.recipes.rank import rank
+from prostate_uda.recipes.review import review
 from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.recipes.show import show
 
 __all__ = [
     "AdaptSettings",
     "CompareSettings",
+    "InferSettings",
+    "Inferred",
     "Place",
     "Variant",
     "ablation",
@@ -44,5 +47,6 @@ __all__ = [
     "prepare_nci_isbi13",
     "rank",
     "read_role",
+    "review",
     "show",
 ]

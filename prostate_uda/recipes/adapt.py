@@ -44,6 +44,7 @@ from prostate_uda.recipes.resuming import (
     first_rule,
 )
 from prostate_uda.recipes.settings import AdaptSettings
+from prostate_uda.recipes.training_scans import training_scans
 from prostate_uda.recipes.world import World, open_world
 from prostate_uda.transforms import AUGMENTATIONS
 
@@ -182,7 +183,9 @@ def _timed(record: Record | None, name: str) -> AbstractContextManager[None]:
 
 
 def _write_bundle(folder: Path, bench: Bench, network: nn.Module, record: Record) -> None:
-    settings = bench.settings
+    settings, world = bench.settings, bench.world
+    domains = {"source": world.source, "target": world.target}
+    usual = training_scans(domains, "target", bench.segmenter(network), bench.place.progress)
     write_bundle(
         folder,
         network_config=network_config(settings.network, in_channels=settings.depth, num_classes=CLASSES),
@@ -190,6 +193,7 @@ def _write_bundle(folder: Path, bench: Bench, network: nn.Module, record: Record
         preprocessing_config=bench.world.pipeline.config,
         depth=settings.depth,
         provenance=record.content,
+        training_scans=usual,
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.networks import NETWORKS
+from prostate_uda.recipes.bundle_filling import fill_readme, fill_training
 from prostate_uda.recipes.record import read_json, write_json
 from prostate_uda.transforms import NORMALIZATIONS
 
@@ -72,6 +73,7 @@ def write_bundle(
     preprocessing_config: Mapping[str, Any],
     depth: int,
     provenance: Mapping[str, Any],
+    training_scans: Mapping[str, Any] | None = None,
 ) -> Path:
     """Fill the template and put it at ``out``, whole or not at all; a bundle already there is replaced.
 
@@ -81,7 +83,9 @@ def write_bundle(
         state_dict: The weights of ``FinalLogits(network)``, names beginning with ``network.``.
         preprocessing_config: See :func:`preprocessing_config`.
         depth: Adjacent slices a prediction sees.
-        provenance: A run's record (``run.json``); of it :data:`TOLD` and :data:`TOLD_SETTINGS` go into the metadata.
+        provenance: A run's record (``run.json``); of it :data:`TOLD` and :data:`TOLD_SETTINGS` go into the metadata,
+            and what decides a training into ``train.json`` and ``adapt.json``.
+        training_scans: What the scans were like that the network learned from, for the metadata; of no single patient.
 
     Returns:
         ``out``.
@@ -97,8 +101,11 @@ def write_bundle(
     partial_out = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
         shutil.copytree(template(), partial_out)
-        _fill_inference(partial_out / "configs" / "inference.json", network_config, preprocessing_config, depth)
-        _fill_metadata(partial_out / "configs" / "metadata.json", preprocessing_config, depth, provenance)
+        configs = partial_out / "configs"
+        _fill_inference(configs / "inference.json", network_config, preprocessing_config, depth)
+        fill_training(configs, network_config, preprocessing_config, depth, provenance.get("settings", {}))
+        _fill_metadata(configs / "metadata.json", preprocessing_config, depth, provenance, training_scans)
+        fill_readme(partial_out / "docs" / "README.md", provenance)
         (partial_out / "models").mkdir()
         weights = {name: tensor.detach().cpu() for name, tensor in state_dict.items()}
         torch.save(weights, partial_out / "models" / "model.pt")
@@ -135,8 +142,16 @@ def _fill_inference(path: Path, network: Mapping[str, Any], preprocessing: Mappi
     write_json(path, config)
 
 
-def _fill_metadata(path: Path, preprocessing: Mapping[str, Any], depth: int, provenance: Mapping[str, Any]) -> None:
+def _fill_metadata(
+    path: Path,
+    preprocessing: Mapping[str, Any],
+    depth: int,
+    provenance: Mapping[str, Any],
+    training_scans: Mapping[str, Any] | None,
+) -> None:
     config = read_json(path)
+    if training_scans is not None:
+        config["training_scans"] = dict(training_scans)
     settings = provenance.get("settings", {})
     told = {key: provenance[key] for key in TOLD if key in provenance}
     told["settings"] = {key: settings[key] for key in TOLD_SETTINGS if key in settings}

@@ -1,17 +1,21 @@
 """Floor 5: ``evaluate``: label maps against label maps."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prostate_uda.data.labels import ZONE_VALUES, parse_label_names
-from prostate_uda.data.volumes import check_same_grid, file_suffix, read_label
+from prostate_uda.data.slicer import SEGMENTATION_SUFFIX, is_segmentation, placed, read_segmentation
+from prostate_uda.data.volumes import Volume, check_same_grid, file_suffix, read_label
 from prostate_uda.engines.evaluation import judge, mean_scores
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.errors import DataError
 from prostate_uda.recipes.record import check_file_place, write_rows, writing
 
 BUNDLE_SUFFIX = "_zones"
-"""What ``monai.bundle run`` writes behind a scan's name."""
+"""What ``infer`` and ``monai.bundle run`` write behind a scan's name."""
+COMPANIONS = ("_uncertainty", "_probabilities")
+"""What ``infer`` writes beside the zones; no label maps."""
 
 
 def evaluate(
@@ -41,7 +45,7 @@ def evaluate(
     if out is not None:
         check_file_place(out)
     values = ZONE_VALUES if label_names is None else parse_label_names(label_names)
-    predicted, true = _by_name(predictions), _by_name(labels)
+    predicted, true = label_maps(predictions, predicted=True), label_maps(labels)
     both = sorted(set(predicted) & set(true))
     if not both:
         raise DataError(f"no file name is in both {predictions} and {labels}; name predictions and labels alike")
@@ -53,8 +57,10 @@ def evaluate(
             (progress or Silent()).note(f"warning: {len(alone)} {what} are not judged: {', '.join(alone)}")
     rows = []
     for name in both:
-        label = read_label(predicted[name], ZONE_VALUES)
-        truth = read_label(true[name], values)
+        label = read_zones(predicted[name], ZONE_VALUES)
+        truth = read_zones(true[name], values)
+        if is_segmentation(true[name]):  # Slicer saves no more than what is labelled
+            truth = placed(truth, label)
         check_same_grid(truth, label)
         rows.append({"case": name, **judge(label.array, truth.array, label.grid.spacing)})
     if out is not None:
@@ -63,14 +69,49 @@ def evaluate(
     return rows, mean_scores(rows)
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def label_maps(folder: Path, *, predicted: bool = False) -> dict[str, Path]:
+    """A folder's label maps by case; ``NAME``, ``NAME_zones`` and ``NAME_zones.seg`` are of one case.
+
+    Where a case has a ``NAME_zones`` file, ``infer``'s other maps of it are no label maps.
+
+    Args:
+        folder: Where they lie.
+        predicted: Whether ``infer`` wrote it, so that a ``.seg.nrrd`` says again what its NIfTI says; in a
+            reviewer's folder the two may differ.
+
+    Raises:
+        DataError: no such folder, or a case has two files.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the folder of the label maps")
+    stems = {path: _stem(path) for path in sorted(folder.iterdir()) if file_suffix(path) and path.name[0] != "."}
+    zoned = {stem.removesuffix(BUNDLE_SUFFIX) for stem in stems.values() if stem.endswith(BUNDLE_SUFFIX)}
+    skipped = {f"{case}{companion}" for case in zoned for companion in COMPANIONS}
+    plain = {stem for path, stem in stems.items() if not is_segmentation(path)}
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if file_suffix(path) and not path.name.startswith("."):
-            name = path.name[: -len(file_suffix(path))].removesuffix(BUNDLE_SUFFIX)
-            other = found.setdefault(name, path)
-            if other != path:
-                raise DataError(f"{other} and {path} are both of {name!r}; keep one of them")
+    for path, stem in stems.items():
+        if stem in skipped or (predicted and is_segmentation(path) and stem in plain):
+            continue
+        name = stem.removesuffix(BUNDLE_SUFFIX)
+        other = found.setdefault(name, path)
+        if other != path:
+            raise DataError(f"{other} and {path} are both of {name!r}; keep one of them")
     return found
+
+
+def read_zones(path: Path, values: Mapping[int, int]) -> Volume:
+    """A label map, 1 = PZ and 2 = TZ; a ``.seg.nrrd`` says itself what its values mean.
+
+    Args:
+        path: The file.
+        values: What other files' values mean: theirs to ours.
+
+    Raises:
+        DataError: it cannot be read, or holds other values.
+    """
+    return read_segmentation(path) if is_segmentation(path) else read_label(path, values)
+
+
+def _stem(path: Path) -> str:
+    suffix = SEGMENTATION_SUFFIX if is_segmentation(path) else file_suffix(path)
+    return path.name[: -len(suffix)]

@@ -1,174 +1,176 @@
-"""Floor 5: ``infer``: scans in, label maps on the scans' own grids out."""
+"""Floor 5: ``infer``: scans in; label maps on the scans' own grids out, and all that a reviewer needs beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
-from struct import error as StructError  # noqa: N812  an exception
-from typing import Any
-from zipfile import BadZipFile
-from zlib import error as ZlibError  # noqa: N812  likewise
+from typing import Any, Literal
 
-import nibabel as nib
-import numpy as np
+import ignite.distributed as idist
 import torch
-from monai.bundle import ConfigParser
-from monai.inferers import Inferer
-from monai.transforms import Compose
-from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
-from nibabel.spatialimages import HeaderDataError
-from torch import nn
 
-from prostate_uda.data.cache import load_whole
-from prostate_uda.data.canonical import DATASET
-from prostate_uda.data.dicom import Series, choose_series
-from prostate_uda.data.volumes import SUFFIXES, file_suffix, write_label
-from prostate_uda.engines.evaluation import Segmenter
+from prostate_uda.data.dicom import choose_series
+from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.engines.observers import Progress, Silent
-from prostate_uda.errors import CheckpointError, DataError, SettingsError
+from prostate_uda.engines.scans import Doubt, ScanSegmenter
+from prostate_uda.errors import SettingsError
+from prostate_uda.networks.folding import folded
+from prostate_uda.recipes.bundle_reading import Bundle, load_segmenter, open_bundle
+from prostate_uda.recipes.processes import is_first, processes, together
+from prostate_uda.recipes.psa import read_psa
 from prostate_uda.recipes.record import read_json, writing
-from prostate_uda.recipes.settings import pick_device
+from prostate_uda.recipes.reports import write_report
+from prostate_uda.recipes.scan_job import Job
+from prostate_uda.recipes.scan_names import KEPT, LABELS, check_places, named_scans
+from prostate_uda.transforms import LabelZones
 
-PARTS = {"network_def": nn.Module, "preprocessing": Compose, "inferer": Inferer}
-"""What is taken from ``inference.json``, and what each part makes."""
+CPU_BATCH = 4
+"""Slices per forward pass on a CPU: the fastest of 1, 4, 10 and 20 (docs/performance.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferSettings:
+    """How scans are segmented, and what is written.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` … .
+        review: Whether maps, segmentations for viewers and ``report.html`` are written beside the label maps.
+        flips: Whether each slice is also seen mirrored.
+        keep_largest: See :class:`~prostate_uda.transforms.zones.LabelZones`.
+        tz_inside: Likewise.
+        doubt: Of what the uncertainty is: ``entropy``, or ``levels``, how far the network's levels disagree.
+        follow: Whether the network's square follows a gland that is not in the middle of the scan.
+        precision: ``float32`` or ``bf16``.
+        batch_size: Slices per forward pass; 0 takes the bundle's on a GPU and :data:`CPU_BATCH` on a CPU.
+        psa: Serum PSA in ng/mL of the only scan, or a CSV with the columns ``case`` and ``psa``.
+        resume: Whether results that an interrupted run left, of the same scan, bundle and settings, are kept.
+
+    Raises:
+        SettingsError: a value that is not allowed.
+    """
+
+    device: str = "auto"
+    review: bool = True
+    flips: bool = False
+    keep_largest: bool = False
+    tz_inside: bool = False
+    doubt: Doubt = "entropy"
+    follow: bool = True
+    precision: Literal["float32", "bf16"] = "float32"
+    batch_size: int = 0
+    psa: str | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.doubt not in ("entropy", "levels"):
+            raise SettingsError(f"uncertainty {self.doubt!r}; choose entropy or levels")
+        if self.precision not in ("float32", "bf16"):
+            raise SettingsError(f"precision {self.precision!r}; choose float32 or bf16")
+        if self.batch_size < 0:
+            raise SettingsError(f"batch size {self.batch_size}; allowed is 1 or more, or 0 for a good one")
+
+    def of_results(self) -> dict[str, Any]:
+        """What a scan's results depend on."""
+        told = asdict(self)
+        return {name: value for name, value in told.items() if name not in ("device", "batch_size", "psa", "resume")}
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What was written.
+
+    Attributes:
+        labels: A label map for each scan that could be segmented, in the order in which they were given.
+        report: ``report.html``; None where it was not asked for.
+        failures: Name of each other scan, and why.
+    """
+
+    labels: tuple[Path, ...]
+    report: Path | None
+    failures: Mapping[str, str]
 
 
 def infer(
-    images: Sequence[Path], bundle: Path, out: Path, *, device: str = "auto", progress: Progress | None = None
-) -> list[Path]:
+    images: Sequence[Path],
+    bundle: Path,
+    out: Path,
+    settings: InferSettings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Inferred:
     """Segment scans with the network, preprocessing and depth that a bundle holds.
 
-    Args:
-        images: NIfTI, NRRD or MHA files, or DICOM series folders.
-        bundle: A run's folder or its ``bundle/``.
-        out: Gets ``<name>.nii.gz`` for each scan: 0 background, 1 PZ, 2 TZ.
-        device: See :func:`pick_device`.
-        progress: Is told, also which series of a DICOM folder was taken.
+    A scan that cannot be segmented is told in ``failures.csv``, and the others go on. Under ``torchrun`` each process
+    takes every N-th scan.
 
-    Returns:
-        The files written, in the order of ``images``.
+    Args:
+        images: NIfTI, NRRD or MHA files, folders of them, or DICOM series folders.
+        bundle: A run's folder or its ``bundle/``.
+        out: Gets for each scan ``NAME_zones.nii.gz`` (0 background, 1 PZ, 2 TZ) and, with ``review``, its maps, a
+            segmentation for 3D Slicer and, of DICOM, a DICOM SEG; and the reports on all of them.
+        settings: How.
+        progress: Is told, also which series of a DICOM folder was taken.
 
     Raises:
         CheckpointError: no bundle there, or a damaged one.
-        SettingsError: two scans would be written under one name, a result over anything but an earlier one, or
-            ``out`` cannot be written.
-        DataError: a scan cannot be read; those before it have been written.
+        SettingsError: a result would be written over anything but an earlier one, or ``out`` cannot be written.
+        DataError: a scan is not there, or the only one cannot be used.
     """
-    progress = progress or Silent()
-    wanted = {image: out / f"{name}.nii.gz" for image, name in zip(images, _names(images), strict=True)}
-    series = {image: choose_series(image) for image in images if _readable(image).is_dir()}
-    for path in wanted.values():
-        with writing(path):
-            _check_free(path, images)
-    segmenter = load_segmenter(bundle, pick_device(device))
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    for image, chosen in series.items():
-        progress.note(f"{_name(image)}: {_described(chosen)}")
-    with progress.task("segmenting", len(images)) as task:
-        for image, path in wanted.items():
-            volume, label = segmenter(image)
-            with writing(path):
-                write_label(path, label, volume)
-            task.advance()
-    return list(wanted.values())
+    return infer_named(named_scans(images), bundle, out, settings or InferSettings(), progress=progress)
 
 
-def load_segmenter(bundle: Path, device: torch.device) -> Segmenter:
-    """What a bundle's ``inference.json`` describes, with its weights.
+def infer_named(
+    scans: Mapping[str, Path], bundle: Path, out: Path, settings: InferSettings, *, progress: Progress | None = None
+) -> Inferred:
+    """As :func:`infer`, of scans whose results have names already."""
+    with processes(settings.device) as device:
+        told = progress if progress is not None and is_first() else Silent()
+        with together():
+            check_places(scans, out)
+            job = _open(scans, bundle, out, settings, device)
+            with writing(out):
+                out.mkdir(parents=True, exist_ok=True)
+        job.share(int(idist.get_rank()), int(idist.get_world_size()), told)
+        with together():  # all are done
+            pass
+        if is_first():
+            with writing(out):
+                write_report(out, out / KEPT, job.provenance, page=settings.review)
+    return _told(job)
+
+
+def _open(scans: Mapping[str, Path], bundle: Path, out: Path, settings: InferSettings, device: torch.device) -> Job:
+    if len(scans) == 1:  # there is nothing to go on with: it is told before anything is written
+        _ = [choose_series(image) for image in scans.values() if image.is_dir()]
+    opened = open_bundle(bundle)
+    made = open_segmenter(opened, settings, device)
+    psa = read_psa(settings.psa, list(scans))
+    return Job(scans, opened, out, settings.of_results(), made, settings.review, settings.resume, psa)
+
+
+def open_segmenter(bundle: Bundle, settings: InferSettings, device: torch.device) -> ScanSegmenter:
+    """A bundle's network as the settings want it used.
 
     Raises:
-        CheckpointError: there is no bundle, a file of it is damaged, or its weights are not its network's.
+        CheckpointError: a file of the bundle is damaged.
     """
-    root = bundle / "bundle" if (bundle / "bundle").is_dir() else bundle
-    config, weights = root / "configs" / "inference.json", root / "models" / "model.pt"
-    for path in (config, weights):
-        if not path.is_file():
-            raise CheckpointError(f"{bundle} is no bundle: {path} is missing; give the folder of a finished run")
-    network, preprocessing, inferer = _parsed(config)
-    _load_weights(network, weights)
-    network = network.to(device).eval()
-    return Segmenter(network=network, preprocessing=preprocessing, inferer=inferer, device=device)
+    segmenter = load_segmenter(bundle, device)
+    batch = settings.batch_size or (CPU_BATCH if device.type == "cpu" else segmenter.inferer.batch_size)
+    network = folded(segmenter.network)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch says 4D tensors alone
+    return replace(
+        segmenter,
+        network=network,
+        inferer=SliceStackInferer(segmenter.inferer.depth, batch, settings.flips),
+        follow=settings.follow,
+        doubt=settings.doubt,
+        rules=LabelZones(settings.keep_largest, settings.tz_inside),
+        precision=settings.precision,
+    )
 
 
-def _parsed(config: Path) -> list[Any]:
-    """What the :data:`PARTS` describe."""
-    parser = ConfigParser(read_json(config))
-    try:
-        parts = [parser.get_parsed_content(name) for name in PARTS]
-        for part, (name, kind) in zip(parts, PARTS.items(), strict=True):
-            if not isinstance(part, kind):
-                raise TypeError(f"{name} makes a {type(part).__name__}, not a {kind.__name__}")
-    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ImportError, SyntaxError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{config} is not as adapt wrote it ({reason}); use the bundle as it was") from error
-    return parts
-
-
-def _load_weights(network: nn.Module, weights: Path) -> None:
-    """Load what is whole: a flipped bit is a weight."""
-    try:
-        saved = load_whole(weights)
-    except (
-        *(OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError),
-        *(BadZipFile, UnpicklingError, StructError, ZlibError),
-    ) as error:
-        raise CheckpointError(f"{weights} is damaged; copy the bundle again") from error
-    try:
-        network.load_state_dict(saved)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{weights} holds the weights of another network; use the bundle as adapt wrote it"
-        ) from error
-
-
-def _names(images: Sequence[Path]) -> list[str]:
-    """A name for each scan's result."""
-    names = [_name(image) for image in images]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SettingsError(f"more than one scan is named {', '.join(twice)}; rename them or run infer once for each")
-    return names
-
-
-def _name(image: Path) -> str:
-    suffix = file_suffix(image)
-    return image.name[: -len(suffix)] if suffix else image.resolve().name
-
-
-def _described(series: Series) -> str:
-    """``axial T2 series 't2_tse_tra' (19 images)``, or a warning where it is another contrast."""
-    if series.other_contrast:
-        return f"warning: series {series.name!r} is no T2 by its name; the labels mean nothing on it"
-    kind = " ".join(["axial" if series.axial else "not axial", *["T2"] * series.t2])
-    return f"{kind} series {series.name or series.uid!r} ({len(series.files)} images)"
-
-
-def _readable(image: Path) -> Path:
-    """The path, once it is known to be there and of a kind that can be read."""
-    try:
-        image.stat()
-    except OSError as error:
-        what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise DataError(f"{image} {what}; check the path") from error
-    if image.is_file() and not file_suffix(image):
-        raise DataError(f"{image}: unknown kind of file; {', '.join(SUFFIXES)} or a DICOM folder can be read")
-    return image
-
-
-def _check_free(path: Path, images: Sequence[Path]) -> None:
-    """Refuse to write over a scan, a truth that ``prepare`` wrote, or anything that is no label map of ours."""
-    if any(path.resolve() == image.resolve() for image in images):
-        raise SettingsError(f"{path} is one of the scans and would be lost; give another folder with --out")
-    if not path.exists():
-        return
-    if (path.resolve().parent.parent / DATASET).exists():
-        raise SettingsError(f"{path} belongs to a data set and would be lost; give another folder with --out")
-    try:
-        with LoggingOutputSuppressor():
-            header = nib.load(path).header
-        label = header.get_data_dtype() == np.uint8 and header.get_intent()[0] == "label"
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, LookupError, ZlibError):
-        label = False
-    if not label:
-        raise SettingsError(f"{path} exists and is no label map; give another folder with --out")
+def _told(job: Job) -> Inferred:
+    """What was written, as the records have it."""
+    records = {name: read_json(job.place(name)) for name in job.scans}
+    failures = {name: str(record["failure"]) for name, record in records.items() if record.get("failure")}
+    labels = tuple(job.out / f"{name}{LABELS}" for name in job.scans if name not in failures)
+    return Inferred(labels, job.out / "report.html" if job.review and labels else None, failures)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from prostate_uda.data.domains import Case
 from prostate_uda.data.reading import read_truth
-from prostate_uda.data.volumes import Volume, write_label
+from prostate_uda.data.volumes import Volume
+from prostate_uda.data.writing import write_label
 from prostate_uda.engines.evaluation import SCORES, Segmenter, judge, mean_scores
 from prostate_uda.engines.observers import Progress
 from prostate_uda.recipes.record import Record, write_rows

@@ -73,7 +73,7 @@ def plot_cases(
     found = {name: read_cases(folder / name) for name in columns}
     hashes = {name: read_finished(folder / name).content["hashes"] for name in columns}
     settings = recorded_settings(read_finished(folder / SOURCE_ONLY).content["settings"])
-    shown, part = _shown(settings)
+    shown, part = shown_cases(settings)
     shown, progress, rows = shown[:cases], progress or Silent(), []
     channel = get_domain(settings.target).channel
     with progress.task("reading predictions", len(shown)) as task:
@@ -116,7 +116,7 @@ def _columns(folder: Path, methods: Sequence[str] | None) -> list[str]:
     return [SOURCE_ONLY, *inner, *([ORACLE] if ended else [])]
 
 
-def _shown(settings: AdaptSettings) -> tuple[tuple[Case, ...], str]:
+def shown_cases(settings: AdaptSettings) -> tuple[tuple[Case, ...], str]:
     """The target cases that the runs were judged on, and which part of the target they are."""
     split, _, _ = target_cases(settings)
     names, part = settings.target_label_names, "test" if split.test else "train"

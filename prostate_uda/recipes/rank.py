@@ -23,10 +23,10 @@ from prostate_uda.errors import CheckpointError
 from prostate_uda.maths.entropy import normalized_entropy
 from prostate_uda.metrics import summarize
 from prostate_uda.metrics.label_free import certainty, consistency, mean_rank, plausibility
+from prostate_uda.recipes.bundle_reading import load_segmenter
 from prostate_uda.recipes.comparison.grid import ORACLE
 from prostate_uda.recipes.comparison.queue import finished_runs
 from prostate_uda.recipes.comparison.scores import MEAN, cells, read_cases
-from prostate_uda.recipes.infer import load_segmenter
 from prostate_uda.recipes.record import Record, check_file_place, write_json, writing
 from prostate_uda.recipes.recorded import recorded_settings
 from prostate_uda.recipes.resuming import check_same_files

@@ -29,6 +29,7 @@ from prostate_uda.transforms.nyul import (
 from prostate_uda.transforms.presets import NORMALIZATIONS, Normalization
 from prostate_uda.transforms.scanner import Acquisition, AcquisitionRanges, EndorectalCoil
 from prostate_uda.transforms.stacks import SliceStack, SliceStackd
+from prostate_uda.transforms.zones import LabelZones, LabelZonesd
 
 __all__ = [
     "AUGMENTATIONS",
@@ -42,6 +43,8 @@ __all__ = [
     "EndorectalCoil",
     "FourierAmplitudeSwap",
     "FourierAmplitudeSwapd",
+    "LabelZones",
+    "LabelZonesd",
     "Landmarks",
     "MatchReferenceHistogram",
     "MatchReferenceHistogramd",

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from prostate_uda.data.preprocessing import WorkingGrid, preprocessing, to_native
-from prostate_uda.data.volumes import read_image, write_label
+from prostate_uda.data.volumes import read_image
+from prostate_uda.data.writing import write_label
 from prostate_uda.errors import DataError, GeometryError, SettingsError
 from prostate_uda.transforms.normalization import no_normalization, zscore
 

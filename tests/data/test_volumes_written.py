@@ -8,14 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from prostate_uda.data.geometry import Grid
-from prostate_uda.data.volumes import (
-    Volume,
-    check_same_grid,
-    read_image,
-    read_label,
-    write_image,
-    write_label,
-)
+from prostate_uda.data.volumes import Volume, check_same_grid, read_image, read_label
+from prostate_uda.data.writing import write_image, write_label
 from prostate_uda.errors import DataError, ShapeError
 
 PLAIN = {0: 0, 1: 1, 2: 2}

@@ -20,7 +20,7 @@ import torch
 from prostate_uda.data.domains import PhantomSettings, get_domain
 from prostate_uda.errors import DataError, SettingsError, UnknownNameError
 from prostate_uda.metrics import zone_dice
-from prostate_uda.recipes import AdaptSettings, adapt, evaluate, infer
+from prostate_uda.recipes import AdaptSettings, InferSettings, adapt, evaluate, infer
 from tests.recipes.conftest import TINY
 
 
@@ -102,7 +102,7 @@ def test_recorded_dice_is_that_of_the_files(finished: Path) -> None:
 
 def test_infer_with_the_bundle_gives_the_runs_predictions(finished: Path, tmp_path: Path) -> None:
     case = phantom_split("phantom-1.5t").test[0]
-    (written,) = infer([case.image], finished, tmp_path / "out", device="cpu")
+    (written,) = infer([case.image], finished, tmp_path / "out", InferSettings(device="cpu")).labels
     theirs = finished / "predictions" / "adapted" / f"{case.id}.nii.gz"
     assert np.array_equal(np.asarray(nibabel.load(written).dataobj), np.asarray(nibabel.load(theirs).dataobj))
 

@@ -13,7 +13,7 @@ from prostate_uda.data.preprocessing import preprocessing
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.networks import FinalLogits, build_network
-from prostate_uda.recipes import AdaptSettings, adapt, infer
+from prostate_uda.recipes import AdaptSettings, InferSettings, adapt, infer
 from prostate_uda.transforms import NORMALIZATIONS
 from tests.recipes.conftest import TINY, Heard
 from tests.recipes.test_adapt import phantom_split
@@ -62,7 +62,7 @@ def test_each_stages_predictions_are_its_networks(learned: Path, stage: str) -> 
 def test_the_bundle_holds_what_the_source_taught(learned: Path, tmp_path: Path) -> None:
     """Nyúl's landmarks travel in the bundle: inference elsewhere, without the source, gives the same labels."""
     for case in phantom_split("phantom-1.5t").test:
-        (written,) = infer([case.image], learned / "bundle", tmp_path / "out", device="cpu")
+        (written,) = infer([case.image], learned / "bundle", tmp_path / "out", InferSettings(device="cpu")).labels
         assert np.array_equal(np.asarray(nibabel.load(written).dataobj), predictions(learned, "adapted")[case.id])
 
 

@@ -14,7 +14,8 @@ from prostate_uda.data.dicom import Series
 from prostate_uda.data.geometry import Grid
 from prostate_uda.data.labels import PZ, TZ, ZONE_VALUES, pz_in_front
 from prostate_uda.data.preparing.placement import Placed, place_label
-from prostate_uda.data.volumes import Volume, read_image, read_label, write_image, write_label
+from prostate_uda.data.volumes import Volume, read_image, read_label
+from prostate_uda.data.writing import write_image, write_label
 from prostate_uda.errors import DataError
 
 VERSION = 1
