@@ -6,7 +6,7 @@ One process, the threads that torch takes, weights as they are drawn: time does 
 
 * ``prostate-uda``: what ``infer`` does with a scan before it writes; with all files of a review written; with mirrored
   slices; in bfloat16; and where the gland is outside of the square and has to be followed (three looks).
-* ``MONAI SliceInferer``: the same network, working grid and normalization through MONAI's stock window of slices
+* ``MONAI SliceInferer``: the network as it is, working grid and normalization through MONAI's stock window of slices
   and ``Invertd``, as a bundle of stock parts would do it.
 * ``zoo 3D U-Net``: the configuration of the model zoo's ``prostate_mri_anatomy``: 0.5 mm isotropic, windows of 96³ with
   overlap 0.5, argmax, largest component, ``Invertd``.
@@ -45,12 +45,13 @@ from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.engines.scans import ScanSegmenter
 from prostate_uda.networks import FinalLogits, build_network
 from prostate_uda.recipes.bundle_folder import network_config, preprocessing_config, write_bundle
-from prostate_uda.recipes.bundle_reading import Bundle, open_bundle
+from prostate_uda.recipes.bundle_reading import Bundle, load_segmenter, open_bundle
 from prostate_uda.recipes.infer import InferSettings, open_segmenter
 from prostate_uda.recipes.record import versions, write_json
 from prostate_uda.recipes.scan_results import Scan, write_results
 
-SHAPE, SPACING = (320, 320, 20), (0.5, 0.5, 3.0)
+SHAPE, SPACING = (320, 320, 20), (0.6, 0.6, 4.0)
+"""As most of Decathlon's Task05 are; in mm."""
 GRID = WorkingGrid(0.8, 192)
 NETWORKS = ("deeplab-resnet50", "deeplab-resnet101")
 CPU = torch.device("cpu")
@@ -127,6 +128,7 @@ def ways(bundle: Bundle, scan: Path, out: Path) -> dict[str, Callable[[], object
         open_segmenter(bundle, settings, CPU)
         for settings in (still, replace(still, flips=True), replace(still, precision="bf16"))
     )
+    stock_parts = load_segmenter(bundle, CPU)
     following = replace(plain, network=NowhereBut(plain.network), follow=True)
     return {
         "prostate-uda": lambda: plain(scan),
@@ -136,7 +138,7 @@ def ways(bundle: Bundle, scan: Path, out: Path) -> dict[str, Callable[[], object
         "prostate-uda, bf16": lambda: half(scan),
         "prostate-uda, mirrored slices, too": lambda: mirrored(scan),
         "prostate-uda, gland followed": lambda: following(scan),
-        "MONAI SliceInferer": lambda: stock(plain, scan),
+        "MONAI SliceInferer": lambda: stock(stock_parts, scan),
     }
 
 

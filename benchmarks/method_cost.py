@@ -21,7 +21,7 @@ from tables import command, name_of, place
 from torch import nn
 
 from prostate_uda.display import RichProgress
-from prostate_uda.methods import METHODS, AdaptSegNet, Method, Optimization, State, build_method
+from prostate_uda.methods import METHODS, TEACHERS, AdaptSegNet, Method, Optimization, State, build_method
 from prostate_uda.networks import DomainPredictor
 from prostate_uda.networks.teacher import Teacher
 from prostate_uda.recipes.record import versions, write_json
@@ -90,8 +90,11 @@ def prepared(bench: Bench, method: Method) -> State:
     if "domain_predictor" in method.needs:
         judge = AdaptSegNet().prepare(network, Optimization()).modules["discriminator"]
         needed["domain_predictor"] = DomainPredictor(copy.deepcopy(network), judge)
-    if {"teacher", "confusion"} & method.needs:
-        needed["teacher"] = Teacher(network, torch.full((CLASSES,), 0.5), torch.eye(CLASSES))
+    if TEACHERS & method.needs:
+        teacher = Teacher(network, torch.full((CLASSES,), 0.5), torch.eye(CLASSES))
+        if "survey" in method.needs:
+            teacher.survey = method.survey([bench.source], [bench.target], teacher)
+        needed["teacher"] = teacher
     return method.prepare(network, Optimization(), **needed)
 
 

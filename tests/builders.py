@@ -36,7 +36,7 @@ def random_batch(seed: int) -> Batch:
     rng = torch.Generator().manual_seed(seed)
     label = torch.randint(3, (2, 32, 32), generator=rng)
     label[torch.rand(label.shape, generator=rng) < 0.2] = IGNORE
-    return Batch(image=torch.randn(2, 1, 32, 32, generator=rng), label=label)
+    return Batch(torch.randn(2, 1, 32, 32, generator=rng), label, index=torch.arange(2))
 
 
 def two_classes(*confidences: float) -> Tensor:

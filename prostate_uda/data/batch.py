@@ -15,11 +15,13 @@ class Batch:
         image: ``(B, k, H, W)`` float32; k adjacent slices, rows run anterior to posterior, columns right to left.
         label: ``(B, H, W)`` int64: 0 background, 1 PZ, 2 TZ, IGNORE (255) where nothing is known.
         cases: The case each slice is of, for messages.
+        index: ``(B,)`` int64, which of its set's slices each is, where they come from a set.
     """
 
     image: Tensor
     label: Tensor
     cases: tuple[str, ...] = ()
+    index: Tensor | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False, **layout: Any) -> "Batch":  # noqa: ANN401
         """The same batch on that device.

@@ -2,7 +2,8 @@
 
 A ``.seg.nrrd`` is an NRRD whose header names its segments, ``Segment0_Name``, ``Segment0_LabelValue`` and
 ``Segment0_Layer``; see Slicer's documentation of the module Segmentations. Segments that overlap lie in layers of
-their own, the file's first axis, and may then share a label value.
+their own, the file's first axis, and may then share a label value. Where nothing is labelled Slicer writes 10 × 10 × 10
+voxels, which may lie anywhere.
 """
 
 import re
@@ -41,18 +42,19 @@ def is_segmentation(path: Path) -> bool:
 def read_segmentation(path: Path) -> Volume:
     """Read PZ and TZ from a ``.seg.nrrd`` by the names of its segments, whatever their label values and layers.
 
-    Where no segment has a name of its own (``Segment_1``), label values are 1 = PZ and 2 = TZ.
+    Where no segment has a name of its own (``Segment_1``), label values are 1 = PZ and 2 = TZ. A zone whose segment
+    was removed is empty, and so are both where the file is a segmentation without segments.
 
     Returns:
         The volume, uint8 ``(X, Y, Z)``: 0 background, 1 PZ, 2 TZ, on the file's own grid; see :func:`placed`.
 
     Raises:
-        DataError: The file cannot be read, its segments are not PZ and TZ, or a voxel is of both.
+        DataError: The file cannot be read, its segments are others than PZ and TZ, or a voxel is of both.
         GeometryError: Its affine is singular or sheared.
     """
     image = _read(path)
     segments = _segments(path, image)
-    if not segments:  # an NRRD with Slicer's ending and nothing else of it
+    if not segments and not _is_empty(image):  # an NRRD with Slicer's ending and nothing else of it
         return read_label(path, ZONE_VALUES)
     zones = _zones(path, segments)
     layers = _layers(path, image)
@@ -71,6 +73,8 @@ def read_segmentation(path: Path) -> Volume:
 def placed(label: Volume, like: Volume) -> Volume:
     """Put a label map that was saved cut down, or with a margin, back on the grid it was drawn on, voxel by voxel.
 
+    A segmentation of Slicer's in which nothing is labelled has no place of its own.
+
     Args:
         label: uint8 ``(X, Y, Z)``; background is 0.
         like: Whose grid that is.
@@ -83,6 +87,8 @@ def placed(label: Volume, like: Volume) -> Volume:
     """
     if label.grid.same_as(like.grid):
         return label
+    if is_segmentation(label.source) and not label.array.any():
+        return Volume(np.zeros(like.grid.shape, dtype=label.array.dtype), like.grid, label.source)
     offset = np.round((np.linalg.inv(like.grid.affine) @ label.grid.affine[:, 3])[:3]).astype(int)
     moved = np.eye(4)
     moved[:3, 3] = offset
@@ -116,6 +122,12 @@ def _read(path: Path) -> sitk.Image:
     return image
 
 
+def _is_empty(image: sitk.Image) -> bool:
+    """Whether a file without segments says that it is a segmentation, and labels nothing."""
+    says_so = any(key.startswith("Segmentation_") for key in image.GetMetaDataKeys())
+    return says_so and not sitk.GetArrayViewFromImage(image).any()
+
+
 def _segments(path: Path, image: sitk.Image) -> list[_Segment]:
     """What the header says, in its order."""
     found = []
@@ -147,15 +159,15 @@ def _zones(path: Path, segments: list[_Segment]) -> list[int]:
             raise DataError(f"{path}: unnamed segments ({told}); name them PZ and TZ, or give them the values 1 and 2")
         return [ZONE_VALUES[segment.value] for segment in segments]
     names = [re.sub(r"^prostate[ _-]+", "", segment.name, flags=re.IGNORECASE) for segment in segments]
-    try:
+    for missing in ([], ["PZ"], ["TZ"]):
         # Names may come with any label value, and one value in two layers: the order of the segments tells them apart.
-        values = values_by_name(dict(enumerate(names, start=1)))
-    except DataError as error:
-        listed = ", ".join(segment.name for segment in segments)
-        raise DataError(
-            f"{path}: segments named {listed}; exactly PZ and TZ are needed; rename or remove the others"
-        ) from error
-    return [values[place] for place in range(1, len(names) + 1)]
+        try:
+            values = values_by_name(dict(enumerate([*names, *missing], start=1)))
+        except DataError:
+            continue
+        return [values[place] for place in range(1, len(names) + 1)]
+    listed = ", ".join(segment.name for segment in segments)
+    raise DataError(f"{path}: segments named {listed}; one PZ and one TZ are allowed; rename or remove the others")
 
 
 def _layers(path: Path, image: sitk.Image) -> NDArray[Any]:

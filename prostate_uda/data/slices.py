@@ -4,7 +4,7 @@ A slice is ``(H, W)`` with rows running anterior to posterior and columns right 
 working grid's ``(X, Y)`` transposed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -88,6 +88,17 @@ class SliceSet:
         """``(B, k, H, W)``: each slice between its neighbours of the same case."""
         return self.images[adjacent_slices(index, depth, self.first[index], self.last[index])]
 
+    def in_order(self, batch_size: int, depth: int) -> Iterator[Batch]:
+        """Every slice once, as it is.
+
+        Args:
+            batch_size: Slices per batch; the last one may be smaller.
+            depth: Adjacent slices per image, odd.
+        """
+        for index in torch.split(torch.arange(len(self)), batch_size):
+            cases = tuple(self.cases[i] for i in index.tolist())
+            yield Batch(self.stack(index, depth), self.labels[index].long(), cases, index)
+
 
 class BatchStream:
     """Endless augmented batches; the batch of step k depends on nothing but the seed, the name and k.
@@ -146,6 +157,7 @@ class BatchStream:
             image=torch.stack([torch.as_tensor(one["image"]) for one in drawn]).as_subclass(Tensor),
             label=torch.stack([torch.as_tensor(one["label"])[0] for one in drawn]).as_subclass(Tensor).long(),
             cases=tuple(self.slices.cases[i] for i in index.tolist()),
+            index=index,
         )
 
     def _drawn(self, step: int) -> list[int]:

@@ -19,13 +19,11 @@ from prostate_uda.engines.rounds import count_confusion
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair, PairedLoader, as_batch
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths.selection import Selection
-from prostate_uda.methods import AdaptSegNet, Method
+from prostate_uda.methods import TEACHERS, AdaptSegNet, Method
 from prostate_uda.networks import DomainPredictor, FinalLogits
 from prostate_uda.networks.optimization import Optimization
 from prostate_uda.networks.synced import synced
 from prostate_uda.networks.teacher import Teacher
-
-TEACHERS = frozenset({"teacher", "confusion"})
 
 
 class SourceAlone:
@@ -170,9 +168,16 @@ def frozen_teacher(
 
     Returns:
         None where the method asks for no teacher.
+
+    Raises:
+        SettingsError: the method asks for more than a bundle has.
     """
     if not TEACHERS & method.needs:
         return None
+    if "survey" in method.needs:
+        raise SettingsError(
+            f"{type(method).__name__} looks at all slices first; a bundle cannot: run prostate-uda adapt"
+        )
     teacher = Teacher(network.network, thresholds)
     if "confusion" in method.needs:
         steps = len(cast("Sized", source_loader))

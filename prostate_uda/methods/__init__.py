@@ -5,7 +5,7 @@ from functools import partial
 
 from prostate_uda.errors import UnknownNameError
 from prostate_uda.methods.adaptsegnet import AdaptSegNet
-from prostate_uda.methods.base import Losses, Method, State
+from prostate_uda.methods.base import TEACHERS, Losses, Method, State
 from prostate_uda.methods.class_balanced import ClassBalanced, LabelRegularized
 from prostate_uda.methods.entropy import EntropyMinimization
 from prostate_uda.methods.maxsquare import MaxSquare
@@ -61,6 +61,7 @@ def build_method(name: str, **settings: object) -> Method:
 
 __all__ = [
     "METHODS",
+    "TEACHERS",
     "AdaptSegNet",
     "ClassBalanced",
     "EntropyMinimization",

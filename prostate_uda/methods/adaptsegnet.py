@@ -8,12 +8,11 @@ domain predictor. The published predictor ends in a sigmoid and is trained with 
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
+from prostate_uda.methods.adversarial import SOURCE, TARGET, discriminator_optimizer, domain_loss, new_discriminator
 from prostate_uda.methods.base import (
     Losses,
     Method,
@@ -23,26 +22,9 @@ from prostate_uda.methods.base import (
     forward,
     segmentation_loss,
     summed,
-    total,
 )
-from prostate_uda.networks.discriminators import Discriminator
 from prostate_uda.networks.optimization import Optimization
 from prostate_uda.networks.teacher import Teacher
-
-SOURCE, TARGET = 0.0, 1.0
-
-
-def domain_loss(logits: Tensor, domain: float) -> Tensor:
-    """``BCE(σ(logits), domain)``, this process's share of the mean over all processes' pixels.
-
-    Args:
-        logits: ``(B, 1, H, W)``.
-        domain: :data:`SOURCE` or :data:`TARGET`.
-    """
-    count = torch.tensor(logits.numel(), device=logits.device)
-    total([count])
-    wanted = torch.full_like(logits, domain)
-    return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +68,12 @@ class AdaptSegNet(Method):
         teacher: Teacher | None = None,  # noqa: ARG002  the contract of every method
     ) -> State:
         """The network and a fresh discriminator, each with its optimizer."""
-        device = next(network.parameters()).device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            discriminator = Discriminator(
-                network.num_classes,  # type: ignore[arg-type]  # nn.Module.__getattr__ hides the int
-                base_channels=self.discriminator_channels,
-                layers=self.discriminator_stages,
-            ).to(device)
-        optimizers: dict[str, torch.optim.Optimizer] = {
+        discriminator = new_discriminator(
+            network, channels=self.discriminator_channels, stages=self.discriminator_stages, seed=seed
+        )
+        optimizers = {
             "network": optimization.for_network(network),
-            "discriminator": torch.optim.Adam(
-                discriminator.parameters(), lr=self.discriminator_rate, betas=(0.9, 0.99)
-            ),
+            "discriminator": discriminator_optimizer(discriminator, self.discriminator_rate),
         }
         return State(network, optimizers, modules={"discriminator": discriminator}, optimization=optimization)
 

@@ -20,6 +20,8 @@ from prostate_uda.networks.teacher import Teacher
 
 Losses = dict[str, Tensor]
 """Named, detached scalars: what one step reports."""
+TEACHERS = frozenset({"teacher", "confusion", "survey"})
+"""What a method may need that asks for a :class:`Teacher`."""
 
 
 @dataclass
@@ -139,9 +141,38 @@ class Method(ABC):
     def needs(self) -> frozenset[str]:
         """What it wants beside the network: ``"pseudo_labels"``, ``"domain_predictor"``, ``"teacher"``.
 
-        Or ``"confusion"``: a teacher that has been asked what it makes of labelled images, see :class:`Teacher`.
+        Or ``"confusion"``: a teacher that has been asked what it makes of labelled images, see :class:`Teacher`. Or
+        ``"survey"``: a teacher that has what :meth:`survey` found.
         """
         return frozenset()
+
+    def survey(
+        self,
+        source: Iterable[Batch],  # noqa: ARG002  for methods that look at all slices first
+        target: Iterable[Batch],  # noqa: ARG002
+        teacher: Teacher,  # noqa: ARG002
+    ) -> Mapping[str, Tensor]:
+        """What is to be known of all training slices before a round's first step; of methods that need a ``"survey"``.
+
+        Of several processes each sees its own patients; what all are to have in common goes through :func:`total`.
+
+        Args:
+            source: Every labelled slice once, as it is; ``index`` says which.
+            target: Likewise, with its pseudo-label, IGNORE where it has none.
+            teacher: The frozen network that the round starts from.
+
+        Returns:
+            Tensors by name, which :meth:`prepare` finds in ``teacher.survey``.
+        """
+        return {}
+
+    def labeller(self, network: nn.Module) -> nn.Module:
+        """What makes the round's pseudo-labels: by default the network that the round starts from, as it is.
+
+        Args:
+            network: ``(B, k, H, W)`` images to ``(B, C, H, W)`` logits, which is also what is returned.
+        """
+        return network
 
     def selection(self, round_number: int) -> Selection:  # noqa: ARG002  for methods whose rule changes
         """Which pixels the round's pseudo-labels keep, rounds counted from 1; by default all of them."""

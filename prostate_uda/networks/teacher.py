@@ -1,5 +1,6 @@
 """Floor 2: the network that made a round's pseudo-labels, for methods that ask it again on augmented images."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Self
 
@@ -20,16 +21,21 @@ class Teacher(nn.Module):
         thresholds: ``(C,)`` k, positive; brought to the network's device.
         confusion: ``(C, C)`` how often it made which pseudo-label of which true class, on labelled source images under
             strong augmentation; None where nobody asked.
+
+    Attributes:
+        survey: What a method asked of all training slices with it, by name; empty where nobody asked.
     """
 
     thresholds: Tensor
     confusion: Tensor | None
+    survey: Mapping[str, Tensor]
 
     def __init__(self, network: nn.Module, thresholds: Tensor, confusion: Tensor | None = None) -> None:
         super().__init__()
         self.network = FinalLogits(deepcopy(network))
         self.register_buffer("thresholds", thresholds.to(next(network.parameters()).device))
         self.register_buffer("confusion", confusion)
+        self.survey = {}
         self.requires_grad_(False)
         self.train(False)
 

@@ -24,7 +24,7 @@ from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.engines.rounds import count_confusion
 from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
-from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
+from prostate_uda.methods import TEACHERS, AdaptSegNet, Method, SourceOnly
 from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, load_imagenet_weights
 from prostate_uda.networks.synced import synced
 from prostate_uda.networks.teacher import Teacher
@@ -82,10 +82,11 @@ class Bench:
             augment=AUGMENTATIONS[augment or self.settings.augment](),
         )
 
-    def segmenter(self, network: nn.Module) -> Segmenter:
-        """The network as it is now, over whole volumes of the target."""
+    def segmenter(self, network: nn.Module, method: Method | None = None) -> Segmenter:
+        """The network as it is now, over whole volumes of the target; as a method has it for its pseudo-labels."""
         inferer = SliceStackInferer(self.settings.depth, batch_size=16)
-        return Segmenter(FinalLogits(network), self.world.pipeline.preprocessing, inferer, self.place.device)
+        made = FinalLogits(network) if method is None else method.labeller(FinalLogits(network))
+        return Segmenter(made, self.world.pipeline.preprocessing, inferer, self.place.device)
 
 
 def adapt(
@@ -183,9 +184,8 @@ def _timed(record: Record | None, name: str) -> AbstractContextManager[None]:
 
 
 def _write_bundle(folder: Path, bench: Bench, network: nn.Module, record: Record) -> None:
-    settings, world = bench.settings, bench.world
-    domains = {"source": world.source, "target": world.target}
-    usual = training_scans(domains, "target", bench.segmenter(network), bench.place.progress)
+    settings = bench.settings
+    usual = training_scans(bench.world.everyone(), "target", bench.segmenter(network), bench.place.progress)
     write_bundle(
         folder,
         network_config=network_config(settings.network, in_channels=settings.depth, num_classes=CLASSES),
@@ -252,22 +252,35 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: DomainPr
     """Pseudo-labels from the teacher, frozen, and a copy of it adapted with them."""
     settings, name = bench.settings, f"round_{number}"
     method = settings.build_method()
-    target, frozen = bench.world.target, None
+    target, thresholds = bench.world.target, torch.zeros(CLASSES)
     if "pseudo_labels" in method.needs:
-        segmenter, cases = bench.segmenter(teacher), bench.world.target_split.train
+        segmenter, cases = bench.segmenter(teacher, method), bench.world.target_split.train
         rule, source = (settings.selection(number), round_rule(settings, number)), bench.world.source_split.train
         labelled, thresholds = label_target(segmenter, cases, *rule, number, bench.place, settings.noise, source)
         with together():
             target = bench.world.with_labels(labelled)
-        if {"teacher", "confusion"} & method.needs:
-            frozen = Teacher(teacher, thresholds)
-            if "confusion" in method.needs:
-                frozen.confusion = ask_teacher(bench, number, frozen)
+    frozen = freeze(bench, number, method, Teacher(teacher, thresholds), target) if TEACHERS & method.needs else None
     network = copy.deepcopy(teacher)
     stage = bench.stage(name, f"round {number}: {settings.method}", method, settings.adapt_rate, settings.steps)
     pairs = Pairs(bench.stream(f"{name}-source", bench.world.source), bench.stream(f"{name}-target", target))
     train(stage, network, pairs, bench.place, domain_predictor=predictor, teacher=frozen)
     return network
+
+
+def freeze(bench: Bench, number: int, method: Method, teacher: Teacher, target: SliceSet) -> Teacher:
+    """The round's teacher with all that the method asks of it."""
+    if "confusion" in method.needs:
+        teacher.confusion = ask_teacher(bench, number, teacher)
+    if "survey" in method.needs:
+        place, size, depth = bench.place, own_share(bench.settings.batch_size), bench.settings.depth
+        on_source, on_target = (
+            (batch.to(place.device) for batch in domain.in_order(size, depth))
+            for domain in (bench.world.source, target)
+        )
+        with together(), place.progress.task(f"round {number}: survey", 1) as task:
+            teacher.survey = method.survey(on_source, on_target, teacher)
+            task.advance()
+    return teacher
 
 
 def ask_teacher(bench: Bench, number: int, teacher: Teacher) -> Tensor:

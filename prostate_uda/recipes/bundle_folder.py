@@ -14,6 +14,7 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
+from prostate_uda.data.cache import content_hash
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.networks import NETWORKS
@@ -23,6 +24,8 @@ from prostate_uda.transforms import NORMALIZATIONS
 
 TEMPLATE = "prostate_zones_uda"
 DISTRIBUTION = "prostate-uda"
+OF_WEIGHTS = "of_weights"
+"""SHA-256 of the weights that ``training_scans`` are told of: other weights were trained with others."""
 TOLD = ("status", "seed", "selection_rule", "versions", "results")
 """What a bundle repeats of a run's record, beside :data:`TOLD_SETTINGS`."""
 TOLD_SETTINGS = (
@@ -104,11 +107,12 @@ def write_bundle(
         configs = partial_out / "configs"
         _fill_inference(configs / "inference.json", network_config, preprocessing_config, depth)
         fill_training(configs, network_config, preprocessing_config, depth, provenance.get("settings", {}))
-        _fill_metadata(configs / "metadata.json", preprocessing_config, depth, provenance, training_scans)
+        saved = partial_out / "models" / "model.pt"
+        saved.parent.mkdir()
+        torch.save({name: tensor.detach().cpu() for name, tensor in state_dict.items()}, saved)
+        usual = None if training_scans is None else {**training_scans, OF_WEIGHTS: content_hash(saved)}
+        _fill_metadata(configs / "metadata.json", preprocessing_config, depth, provenance, usual)
         fill_readme(partial_out / "docs" / "README.md", provenance)
-        (partial_out / "models").mkdir()
-        weights = {name: tensor.detach().cpu() for name, tensor in state_dict.items()}
-        torch.save(weights, partial_out / "models" / "model.pt")
         _put(partial_out, out)
     finally:
         shutil.rmtree(partial_out, ignore_errors=True)

@@ -19,6 +19,7 @@ from prostate_uda.data.cache import content_hash, load_whole
 from prostate_uda.engines.scans import ScanSegmenter
 from prostate_uda.errors import CheckpointError
 from prostate_uda.metrics.likeness import LEVELS, distance
+from prostate_uda.recipes.bundle_folder import OF_WEIGHTS
 from prostate_uda.recipes.record import read_json
 
 PARTS = {"network_def": nn.Module, "preprocessing": Compose, "inferer": Inferer}
@@ -71,9 +72,11 @@ class Bundle:
         return {**told, "weights": content_hash(self.weights), "configuration": content_hash(config)}
 
     def training_scans(self) -> TrainingScans:
-        """What ``metadata.json`` says of them; nothing where it says nothing that can be read."""
+        """What ``metadata.json`` says of them; nothing where that cannot be read, or is told of other weights."""
         try:
             told = self.metadata[TRAINING_SCANS]
+            if told.get(OF_WEIGHTS, "") != content_hash(self.weights):
+                return TrainingScans({}, None)
             profiles = {str(name): _profile(one) for name, one in told["grey_values"].items()}
             usual = told["usual_uncertainty"]
             return TrainingScans(profiles, None if usual is None else float(usual))

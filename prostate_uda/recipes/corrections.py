@@ -19,7 +19,7 @@ from prostate_uda.metrics import assd, dice, hd95, summarize, volume_ml
 from prostate_uda.metrics.editing import added_path_length, touched_slices
 from prostate_uda.recipes.evaluate import label_maps, read_zones
 from prostate_uda.recipes.record import check_file_place, write_rows, writing
-from prostate_uda.recipes.verdicts import Verdict, find_verdicts, read_verdicts
+from prostate_uda.recipes.verdicts import Verdict, find_verdicts, outdated_by, read_verdicts
 
 UNCHANGED, CHANGED, REJECTED, WAITING = OUTCOMES = ("unchanged", "changed", "rejected", "waiting")
 """What became of a case; ``waiting``: to be corrected, and no corrected mask is there yet."""
@@ -75,7 +75,8 @@ def corrections(
     """Compare the masks that a reviewer corrected with the predictions they were made of.
 
     A case that was accepted and has no corrected mask is unchanged. A rejected case is counted apart: it is in no mean
-    and no total, and has numbers where a mask was drawn for it all the same.
+    and no total, and has numbers where a mask was drawn for it all the same. A verdict on other contours than those
+    that ``infer`` keeps there now is left out.
 
     Args:
         predictions: Folder of label maps as ``infer`` writes them.
@@ -85,6 +86,7 @@ def corrections(
         progress: Is told of what could not be compared.
 
     Raises:
+        CheckpointError: what ``infer`` keeps of a case is damaged.
         DataError: a folder is missing, a case has two files, no case was reviewed, a mask or the verdicts cannot be
             used, or a pair lies on different grids.
         SettingsError: the tolerance is no length, or the CSV cannot be written there.
@@ -95,7 +97,7 @@ def corrections(
     if out is not None:
         check_file_place(out)
     predicted, masks = label_maps(predictions, predicted=True), label_maps(corrected)
-    said = find_verdicts(corrected) if settings.verdicts is None else read_verdicts(settings.verdicts)
+    said = _verdicts(predictions, corrected, settings.verdicts, progress)
     cases = sorted(set(predicted) & (set(masks) | set(said)))
     if not cases:
         told = f"no prediction in {predictions} has a corrected mask or a verdict in {corrected}"
@@ -150,7 +152,8 @@ def _row(
     case: str, prediction: Path, mask: Path | None, said: Verdict | None, settings: CorrectionSettings
 ) -> dict[str, Any]:
     said = said or Verdict("")
-    row: dict[str, Any] = {"case": case, "outcome": "", "changed": "", **asdict(said), **dict.fromkeys(NUMBERS, "")}
+    told = {name: value for name, value in asdict(said).items() if name != "digest"}
+    row: dict[str, Any] = {"case": case, "outcome": "", "changed": "", **told, **dict.fromkeys(NUMBERS, "")}
     if mask is not None or said.verdict == "accept":
         label = read_zones(prediction, ZONE_VALUES)
         values = ZONE_VALUES if settings.label_names is None else parse_label_names(settings.label_names)
@@ -159,6 +162,15 @@ def _row(
         row |= compare_case(label.array, after.array, label.grid, settings.tolerance_mm)
     row["outcome"] = _outcome(said.verdict, row["changed"])
     return row
+
+
+def _verdicts(predictions: Path, corrected: Path, given: Path | None, progress: Progress) -> dict[str, Verdict]:
+    """Those on the contours that are there now; the others are told of."""
+    outdated = outdated_by(predictions)
+    said = find_verdicts(corrected, outdated) if given is None else read_verdicts(given)
+    left = {case for case, one in said.items() if outdated(case, one)}
+    _note(progress, "verdicts are on other contours than those there now and not counted; look at these again", left)
+    return {case: one for case, one in said.items() if case not in left}
 
 
 def _outcome(verdict: str, changed: object) -> str:

@@ -1,6 +1,7 @@
 """Floor 5: ``infer``: scans in; label maps on the scans' own grids out, and all that a reviewer needs beside them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from prostate_uda.networks.folding import folded
 from prostate_uda.recipes.bundle_reading import Bundle, load_segmenter, open_bundle
 from prostate_uda.recipes.processes import is_first, processes, together
 from prostate_uda.recipes.psa import read_psa
-from prostate_uda.recipes.record import read_json, writing
+from prostate_uda.recipes.record import claimed, read_json, writing
 from prostate_uda.recipes.reports import write_report
 from prostate_uda.recipes.scan_job import Job
 from prostate_uda.recipes.scan_names import KEPT, LABELS, check_places, named_scans
@@ -108,7 +109,7 @@ def infer(
         out: Gets for each scan ``NAME_zones.nii.gz`` (0 background, 1 PZ, 2 TZ) and, with ``review``, its maps, a
             segmentation for 3D Slicer and, of DICOM, a DICOM SEG; and the reports on all of them.
         settings: How.
-        progress: Is told, also which series of a DICOM folder was taken.
+        progress: Is told, also which series of a DICOM folder was taken; of several processes, what the first does.
 
     Raises:
         CheckpointError: no bundle there, or a damaged one.
@@ -122,13 +123,14 @@ def infer_named(
     scans: Mapping[str, Path], bundle: Path, out: Path, settings: InferSettings, *, progress: Progress | None = None
 ) -> Inferred:
     """As :func:`infer`, of scans whose results have names already."""
-    with processes(settings.device) as device:
+    with processes(settings.device) as device, ExitStack() as stack:
         told = progress if progress is not None and is_first() else Silent()
         with together():
             check_places(scans, out)
             job = _open(scans, bundle, out, settings, device)
-            with writing(out):
-                out.mkdir(parents=True, exist_ok=True)
+        with together():
+            if is_first():
+                stack.enter_context(claimed(out / KEPT))
         job.share(int(idist.get_rank()), int(idist.get_world_size()), told)
         with together():  # all are done
             pass
@@ -170,7 +172,7 @@ def open_segmenter(bundle: Bundle, settings: InferSettings, device: torch.device
 
 def _told(job: Job) -> Inferred:
     """What was written, as the records have it."""
-    records = {name: read_json(job.place(name)) for name in job.scans}
-    failures = {name: str(record["failure"]) for name, record in records.items() if record.get("failure")}
+    reasons = {name: read_json(job.place(name)).get("failure") for name in job.scans}
+    failures = {name: str(reason) for name, reason in reasons.items() if reason}
     labels = tuple(job.out / f"{name}{LABELS}" for name in job.scans if name not in failures)
     return Inferred(labels, job.out / "report.html" if job.review and labels else None, failures)

@@ -16,7 +16,8 @@ def read_psa(given: str | None, names: Sequence[str]) -> dict[str, float]:
         names: Of the scans.
 
     Raises:
-        SettingsError: no such table or number, a negative value, or a number for several scans.
+        SettingsError: no such table or number, a negative value, a number for several scans, a table with two rows of
+            a scan, or with none of any.
     """
     if given is None:
         return {}
@@ -37,9 +38,17 @@ def _table(path: Path, names: Sequence[str]) -> dict[str, float]:
         raise SettingsError(f"PSA {path} is no number and no table that can be read; give ng/mL or a CSV") from error
     if not rows or not {"case", "psa"} <= set(rows[0]):
         raise SettingsError(f"{path} has no rows with the columns case and psa; name them so")
-    found = {}
-    for row in rows:
-        if row["case"] in names and (row["psa"] or "").strip():
+    ours = [row for row in rows if row["case"] in names]
+    if not ours:
+        theirs = " and ".join(repr(row["case"]) for row in rows[:2])
+        told = f"{path} has no row of any scan: it names {theirs}, scans are {' and '.join(map(repr, names[:2]))}"
+        raise SettingsError(f"{told}; name cases like scans")
+    found, seen = {}, set()
+    for row in ours:
+        if row["case"] in seen:
+            raise SettingsError(f"{path} has two rows of {row['case']!r}; keep one of them")
+        seen.add(row["case"])
+        if (row["psa"] or "").strip():
             try:
                 found[row["case"]] = _checked(float(row["psa"]), row["psa"])
             except ValueError as error:

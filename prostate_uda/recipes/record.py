@@ -214,7 +214,7 @@ class Timer:
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Rows as CSV, through a temporary name; the columns are the first row's."""
     rows = list(rows)
-    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["case", "stage"])
         writer.writeheader()
         writer.writerows(rows)

@@ -13,7 +13,7 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.data.labels import ZONE_VALUES
 from prostate_uda.engines.trainer import AdaptationTrainer
 from prostate_uda.errors import ProstateUDAError, SettingsError
-from prostate_uda.methods import AdaptSegNet, Method, SourceOnly
+from prostate_uda.methods import TEACHERS, AdaptSegNet, Method, SourceOnly
 from prostate_uda.networks.teacher import Teacher
 from prostate_uda.recipes.settings import AdaptSettings
 
@@ -36,7 +36,7 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
     size = settings.grid.size
     image = torch.randn(2, settings.depth, size, size, generator=generator)
     label = torch.randint(3, (2, size, size), generator=generator)
-    batch = Batch(image, label)
+    batch = Batch(image, label, index=torch.arange(2))
     for stage in stages:
         try:
             _step_once(stage, copy.deepcopy(network), settings, batch)
@@ -51,8 +51,12 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
 
 
 def _step_once(method: Method, network: nn.Module, settings: AdaptSettings, batch: Batch) -> None:
-    asked = {"teacher", "confusion"} & method.needs
-    teacher = Teacher(network, torch.ones(len(ZONE_VALUES)), torch.eye(len(ZONE_VALUES))) if asked else None
+    teacher = None
+    if TEACHERS & method.needs:
+        teacher = Teacher(network, torch.ones(len(ZONE_VALUES)), torch.eye(len(ZONE_VALUES)))
+        if "survey" in method.needs:
+            placed = batch.to(teacher.thresholds.device)
+            teacher.survey = method.survey([placed], [placed], teacher)
     optimization = settings.optimization(settings.learning_rate, 1)
     state = method.prepare(network, optimization, seed=settings.seed, teacher=teacher)
     settings.execution.lay_out(state)

@@ -1,20 +1,23 @@
 """Floor 5: one call of ``infer`` as each of its processes has it: scan after scan, the bad ones told, the rest done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prostate_uda.data.cache import files_hash, with_data
+from prostate_uda.data.cache import content_hash, files_hash, with_data
 from prostate_uda.data.dicom import Series, choose_series
 from prostate_uda.engines.observers import Progress
 from prostate_uda.engines.scans import ScanSegmenter
 from prostate_uda.errors import CheckpointError, DataError, ShapeError
 from prostate_uda.recipes.bundle_reading import Bundle
-from prostate_uda.recipes.record import FULL, read_json, versions, write_json, writing
-from prostate_uda.recipes.scan_names import KEPT, LABELS, RESULTS
+from prostate_uda.recipes.record import read_json, versions, write_json, writing
+from prostate_uda.recipes.scan_names import KEPT, LABELS, RESULTS, readable
 from prostate_uda.recipes.scan_results import Scan, write_results
+from prostate_uda.review.dicom_seg import can_write_dicom_seg
+
+ALL = (LABELS, *RESULTS)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,18 @@ class Job:
         """What a report says of how its results were made."""
         return {"bundle": self.bundle.identity(), "settings": dict(self.settings), "versions": versions()}
 
+    def made_with(self, scan: Scan) -> dict[str, Any]:
+        """All that a scan's results depend on, but for the machine.
+
+        Raises:
+            DataError: the scan cannot be read.
+        """
+        with readable(scan.image):
+            content = files_hash(with_data(scan.image) if scan.series is None else scan.series.files)
+        told = {name: value for name, value in versions().items() if name not in ("platform", "python")}
+        dicom = self.review and scan.series is not None and can_write_dicom_seg()
+        return {**self.provenance, "versions": told, "scan": content, "psa": scan.psa, "dicom": dicom}
+
     def place(self, name: str) -> Path:
         """Where a scan's record is kept."""
         return self.out / KEPT / f"{name}.json"
@@ -55,8 +70,7 @@ class Job:
         mine = list(self.scans)[number::count]
         with progress.task("segmenting", len(mine)) as task:
             for name in mine:
-                with writing(self.out, FULL):
-                    self.segment(name, progress)
+                self.segment(name, progress)
                 task.advance()
 
     def segment(self, name: str, progress: Progress) -> None:
@@ -64,70 +78,71 @@ class Job:
 
         Raises:
             DataError: it is the only scan.
+            SettingsError: the results cannot be written.
         """
-        image, before = self.scans[name], True
+        image, before = self.scans[name], self._before(name)
         try:
-            series = choose_series(image) if image.is_dir() else None
+            with readable(image):
+                series = choose_series(image) if image.is_dir() else None
             scan = Scan(name, image, series, self.psa.get(name))
-            made_with = {**self.provenance, "scan": _hash(scan), "psa": scan.psa}
-            if self.resume and self._is_done(name, made_with):
+            made_with = self.made_with(scan)
+            if self.resume and self._is_done(name, before, made_with):
                 return
             if series is not None:
                 progress.note(f"{name}: {described(series)}")
-            before = self.place(name).is_file()
-            self._tell(name, "not finished")  # what an earlier record tells of is about to be replaced
+            self._tell(name, "not finished", ALL)  # what an earlier record tells of is about to be replaced
             found = write_results(scan, self.segmenter, self.bundle, self.out, review=self.review)
         except (DataError, ShapeError) as error:
             if len(self.scans) == 1:
-                self._forget(name, before=before)
+                self._undo(name, before)
                 raise
             reason = " ".join(str(error).split())
             progress.note(f"warning: {name} is left out: {reason}")
-            self._remove(name, (LABELS, *RESULTS))  # they are not this scan's
+            self._remove(name, ALL)  # of an earlier scan, or half of this one's
             self._tell(name, reason)
             return
-        self._remove(name, RESULTS if not self.review else ())
-        write_json(self.place(name), {**found, "path": str(image.resolve()), "made_with": made_with})
+        for remark in found["remarks"]:
+            progress.note(f"warning: {name}: {remark}")
+        self._remove(name, [ending for ending in ALL if ending not in found["written"]])
+        label = content_hash(self.out / f"{name}{LABELS}")
+        self._keep(name, {**found, "path": str(image.resolve()), "label": label, "made_with": made_with})
 
-    def _tell(self, name: str, failure: str) -> None:
-        """A record that says why there is no result."""
+    def _before(self, name: str) -> dict[str, Any]:
+        """An earlier call's record; empty where there is none, or it is damaged."""
+        try:
+            return read_json(self.place(name))
+        except CheckpointError:
+            return {}
+
+    def _tell(self, name: str, failure: str, written: Sequence[str] = ()) -> None:
+        """A record that says why there is no result, and which files may be there all the same."""
         image = self.scans[name]
         told = {"case": name, "source": image.name, "path": str(image.resolve()), "failure": failure}
-        write_json(self.place(name), told)
+        self._keep(name, {**told, "written": list(written)})
 
-    def _forget(self, name: str, *, before: bool) -> None:
-        """Leave nothing of a scan that could not be begun, where there was nothing before."""
+    def _keep(self, name: str, record: Mapping[str, Any]) -> None:
+        with writing(self.out):
+            write_json(self.place(name), record)
+
+    def _undo(self, name: str, before: Mapping[str, Any]) -> None:
+        """Leave a scan that could not be segmented as it was before: what it had, or nothing."""
         if before:
+            self._keep(name, before)
             return
+        self._remove(name, ALL)
         self.place(name).unlink(missing_ok=True)
         with suppress(OSError):  # others' results lie there
             (self.out / KEPT).rmdir()
-            self.out.rmdir()
 
-    def _remove(self, name: str, endings: tuple[str, ...]) -> None:
+    def _remove(self, name: str, endings: Sequence[str]) -> None:
+        """Results of ours: a file that is none of them has been refused before the work."""
         for ending in endings:
             with suppress(IsADirectoryError, PermissionError):
                 (self.out / f"{name}{ending}").unlink(missing_ok=True)
 
-    def _is_done(self, name: str, made_with: Mapping[str, Any]) -> bool:
-        try:
-            before = read_json(self.place(name))
-        except CheckpointError:
-            return False
+    def _is_done(self, name: str, before: Mapping[str, Any], made_with: Mapping[str, Any]) -> bool:
         files = (self.out / f"{name}{ending}" for ending in before.get("written", ()))
         return before.get("made_with") == made_with and all(file.is_file() for file in files)
-
-
-def _hash(scan: Scan) -> str:
-    """Of the files that are read.
-
-    Raises:
-        DataError: one cannot be.
-    """
-    try:
-        return files_hash(with_data(scan.image) if scan.series is None else scan.series.files)
-    except OSError as error:
-        raise DataError(f"{scan.image} cannot be read ({error.strerror}); check its rights and its disk") from error
 
 
 def described(series: Series) -> str:

@@ -1,6 +1,7 @@
 """Floor 5: one scan segmented: its files, and the record that the reports are made of."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from prostate_uda import __version__
 from prostate_uda.data.dicom import Series
 from prostate_uda.data.writing import write_label, write_shares
 from prostate_uda.engines.scans import Prediction, ScanSegmenter
+from prostate_uda.errors import DataError
 from prostate_uda.metrics.gland import gland_measures
 from prostate_uda.metrics.likeness import profile
 from prostate_uda.recipes.bundle_reading import Bundle
-from prostate_uda.recipes.scan_names import DICOM, LABELS, PROBABILITIES, SEGMENTS, UNCERTAINTY
+from prostate_uda.recipes.record import writing
+from prostate_uda.recipes.scan_names import DICOM, LABELS, PROBABILITIES, SEGMENTS, UNCERTAINTY, readable
 from prostate_uda.review.dicom_seg import Algorithm, can_write_dicom_seg, write_dicom_seg
 from prostate_uda.review.quality import Findings, Flag, attention, flags_of, touched_borders
 from prostate_uda.review.report_case import ReviewCase, render_case
@@ -49,16 +52,19 @@ def write_results(scan: Scan, segmenter: ScanSegmenter, bundle: Bundle, out: Pat
         review: Whether maps and segmentations for viewers are written, and the record has what the page shows.
 
     Returns:
-        ``case``, ``source``, ``place``, ``measures``, ``flags``, ``attention``, ``written`` and, where it is asked
-        for, ``page``.
+        ``case``, ``source``, ``place``, ``measures``, ``flags``, ``attention``, ``written``, ``remarks`` and, where
+        it is asked for, ``page``.
 
     Raises:
         DataError: the scan cannot be used.
+        SettingsError: the results cannot be written.
     """
-    found = segmenter.predict(scan.series or scan.image)
-    measures, flags = _judged(scan, found, segmenter, bundle)
-    write_label(out / f"{scan.name}{LABELS}", found.label, found.volume)
-    written = [LABELS, *(_write_review(scan, found, bundle, out) if review else ())]
+    with readable(scan.image):
+        found = segmenter.predict(scan.series or scan.image)
+    with writing(out):
+        write_label(out / f"{scan.name}{LABELS}", found.label, found.volume)
+        written, remarks = _write_review(scan, found, bundle, out) if review else ([], [])
+    measures, flags = _judged(scan, found, segmenter, bundle, remarks)
     urgency = attention(flags, measures["uncertainty"])
     return {
         "case": scan.name,
@@ -67,13 +73,14 @@ def write_results(scan: Scan, segmenter: ScanSegmenter, bundle: Bundle, out: Pat
         "measures": measures,
         "flags": [[flag.code, flag.text] for flag in flags],
         "attention": urgency,
-        "written": written,
+        "written": [LABELS, *written],
+        "remarks": remarks,
         "page": _page(scan, found, measures, flags, urgency) if review else None,
     }
 
 
 def _judged(
-    scan: Scan, found: Prediction, segmenter: ScanSegmenter, bundle: Bundle
+    scan: Scan, found: Prediction, segmenter: ScanSegmenter, bundle: Bundle, remarks: Sequence[str]
 ) -> tuple[dict[str, float], tuple[Flag, ...]]:
     grid, label = found.volume.grid, torch.from_numpy(found.label)
     measures = gland_measures(label, grid.spacing, slice_axis=grid.slice_axis)
@@ -89,7 +96,7 @@ def _judged(
         cut=found.cut,
         usual_uncertainty=usual.uncertainty if segmenter.doubt == "entropy" else None,
         distance=usual.distance(profile(found.seen)),
-        remarks=_remarks(scan),
+        remarks=(*_remarks(scan), *remarks),
     )
     return measures, flags_of(findings)
 
@@ -100,21 +107,24 @@ def _remarks(scan: Scan) -> tuple[str, ...]:
     return ()
 
 
-def _write_review(scan: Scan, found: Prediction, bundle: Bundle, out: Path) -> list[str]:
-    """The files beside the label map, by their endings."""
+def _write_review(scan: Scan, found: Prediction, bundle: Bundle, out: Path) -> tuple[list[str], list[str]]:
+    """The files beside the label map, by their endings, and what could not be written."""
     write_shares(out / f"{scan.name}{UNCERTAINTY}", found.uncertainty, found.volume)
     classes = found.probabilities.permute(1, 2, 3, 0).numpy()
     write_shares(out / f"{scan.name}{PROBABILITIES}", classes, found.volume)
     write_seg_nrrd(out / f"{scan.name}{SEGMENTS}", found.label, found.volume.grid.affine)
-    written = [UNCERTAINTY, PROBABILITIES, SEGMENTS]
+    written, remarks = [UNCERTAINTY, PROBABILITIES, SEGMENTS], []
     if scan.series is not None and can_write_dicom_seg():
         told = bundle.identity()
         made_by = f"{told['name']} {told['version']}".strip()
         algorithm = Algorithm(name="prostate-uda", version=__version__, description=made_by)
-        path = out / f"{scan.name}{DICOM}"
-        write_dicom_seg(path, found.label, scan.series.files, affine=found.volume.grid.affine, algorithm=algorithm)
-        written.append(DICOM)
-    return written
+        path, affine = out / f"{scan.name}{DICOM}", found.volume.grid.affine
+        try:
+            write_dicom_seg(path, found.label, scan.series.files, affine=affine, algorithm=algorithm)
+            written.append(DICOM)
+        except DataError as error:  # the headers do not let anything refer to the series; the contours stand
+            remarks.append(f"There is no DICOM SEG: {' '.join(str(error).split())}.")
+    return written, remarks
 
 
 def _page(

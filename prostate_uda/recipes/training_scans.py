@@ -29,7 +29,10 @@ def training_scans(
     """
     told = {}
     for name, slices in domains.items():
-        quantiles, usual = typical([profile(volume) for volume in _volumes(slices)])
+        profiles = [profile(volume) for volume in _volumes(slices)]
+        if len(profiles) < 2:  # a mean of one is a patient's own
+            continue
+        quantiles, usual = typical(profiles)
         told[name] = {"quantiles": [round(float(value), 5) for value in quantiles], "usual_distance": usual}
     unsure = []
     volumes = list(_volumes(domains[target]))

@@ -53,6 +53,13 @@ class World:
         named = [replace(case, values=PSEUDO_VALUES) for case in cases]
         return SliceSet.from_cases(named, replace(self.pipeline.reader, store=None))
 
+    def everyone(self) -> dict[str, SliceSet]:
+        """The training slices of both domains, of all processes' patients."""
+        if idist.get_world_size() == 1:
+            return {"source": self.source, "target": self.target}
+        splits = {"source": self.source_split, "target": self.target_split}
+        return {role: SliceSet.from_cases(split.train, self.pipeline.reader) for role, split in splits.items()}
+
     def shown(self) -> tuple[Case, ...]:
         """The target cases that are predicted at the end: the test cases, or all where there are none."""
         return self.target_split.test or self.target_split.train

@@ -1,12 +1,12 @@
 """Floor 2, review: a contact sheet as one HTML file that needs nothing beside it."""
 
-import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from prostate_uda.errors import SettingsError
+from prostate_uda.review.files import whole
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -64,10 +64,5 @@ def contact_page(
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
     encoded = b64encode(picture.read_bytes()).decode("ascii")
     text = template.render(title=title, rows=rows, names=list(rows[0]), legend=legend, picture=encoded)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as half:
         half.write_text(text, encoding="utf-8")
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)

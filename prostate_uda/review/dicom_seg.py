@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prostate_uda import __version__
 from prostate_uda.errors import DataError, GeometryError, SettingsError
+from prostate_uda.review.files import whole
 from prostate_uda.review.seg_patient import odd_values
 from prostate_uda.review.seg_sources import Sources, Stack, read_sources
 from prostate_uda.review.segments import CATEGORY, SEGMENTS, Code, Segment, checked_label, lps_affine
@@ -100,7 +100,9 @@ def write_dicom_seg(
         slices = _slices(sources.stack, checked.shape, lps, sources.folder)
         frames = checked.transpose(2, 1, 0)[slices]
         masks = np.stack([segment.mask(frames) for segment in SEGMENTS], axis=-1).astype(np.uint8)
-        _save(_segmentation(masks, sources, algorithm), path)
+        made = _segmentation(masks, sources, algorithm)
+        with whole(path, ".dcm") as half:
+            made.save_as(half, enforce_file_format=True)
 
 
 def _slices(stack: Stack, shape: tuple[int, ...], lps: NDArray[np.float64], folder: Path) -> NDArray[np.intp]:
@@ -192,13 +194,3 @@ def _concept(code: Code) -> Any:  # noqa: ANN401
     from highdicom.sr import CodedConcept
 
     return CodedConcept(code.value, code.scheme, code.meaning)
-
-
-def _save(made: Any, path: Path) -> None:  # noqa: ANN401
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}.dcm")
-    try:
-        made.save_as(temporary, enforce_file_format=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
 """Floor 2, review: a figure to a file."""
 
-import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
+
+from prostate_uda.review.files import whole
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -13,10 +14,5 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure: What is drawn.
         path: Its suffix says the format: ``.png``, ``.pdf``, ``.svg``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as half:
         figure.savefig(half, format=path.suffix[1:].lower(), facecolor=figure.get_facecolor())
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)

@@ -4,8 +4,8 @@ The text is the one that ITK-SNAP writes and reads (``ColorLabelTable::SaveToFil
 """
 
 from pathlib import Path
-from uuid import uuid4
 
+from prostate_uda.review.files import whole
 from prostate_uda.review.segments import ZONES, Segment
 
 _HEADER = """\
@@ -34,13 +34,8 @@ def write_label_descriptions(path: Path) -> None:
         path: A text file; its folder is made where it is missing. Written whole or not at all.
     """
     lines = [_line(value, segment) for segment in ZONES for value in segment.values]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}.part")
-    try:
-        temporary.write_text(_HEADER + "".join(lines), encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as half:
+        half.write_text(_HEADER + "".join(lines), encoding="utf-8")
 
 
 def _line(value: int, segment: Segment) -> str:

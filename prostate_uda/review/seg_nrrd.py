@@ -3,18 +3,22 @@
 Fields: https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html
 """
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
 from prostate_uda.errors import DataError
+from prostate_uda.review.files import whole
 from prostate_uda.review.segments import CATEGORY, ZONES, Code, Segment, checked_label, lps_affine
 
 _SUFFIX = ".seg.nrrd"
+_HEADER = 4096
+"""Bytes, more than the text before the voxels takes."""
 
 
 def write_seg_nrrd(path: Path, label: NDArray[Any], affine: ArrayLike) -> None:
@@ -31,19 +35,31 @@ def write_seg_nrrd(path: Path, label: NDArray[Any], affine: ArrayLike) -> None:
         ShapeError: If the label is not uint8 with three axes.
         DataError: If it holds another value or the name has another ending.
         GeometryError: If the affine is not finite and invertible.
+        OSError: If it cannot be written there; its ``errno`` says why, ``EIO`` where nobody knows.
     """
     if not path.name.lower().endswith(_SUFFIX):
         raise DataError(f"{path}: 3D Slicer knows a segmentation by its name; end it in {_SUFFIX}")
     image = _image(checked_label(label), lps_affine(affine))
     for key, value in _fields(label.shape).items():
         image.SetMetaData(key, value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}{_SUFFIX}")
-    try:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path, _SUFFIX) as half:
+        try:
+            sitk.WriteImage(image, str(half), useCompression=True)
+        except RuntimeError as error:
+            _try_place(half, label.size)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path)) from error
+
+
+def _try_place(path: Path, size: int) -> None:
+    """Write as many bytes there: SimpleITK says in many lines that a file was not written, but not why.
+
+    Raises:
+        OSError: What the place says, no room or no right.
+    """
+    with path.open("wb") as file:
+        file.write(os.urandom(size + _HEADER))  # nothing that a file system could pack
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _image(label: NDArray[np.uint8], lps: NDArray[np.float64]) -> sitk.Image:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from prostate_uda.data.cache import content_hash
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.recipes.bundle_folder import network_config, preprocessing_config
@@ -90,7 +91,8 @@ def test_the_page_shows_what_was_measured_and_nothing_else(tmp_path: Path) -> No
 
 def test_what_the_training_scans_were_like_goes_into_the_metadata(tmp_path: Path) -> None:
     out = write(tmp_path / "bundle", training_scans={"usual_uncertainty": 0.25})
-    assert json.loads((out / "configs/metadata.json").read_text())["training_scans"] == {"usual_uncertainty": 0.25}
+    told = json.loads((out / "configs/metadata.json").read_text())["training_scans"]
+    assert told == {"usual_uncertainty": 0.25, "of_weights": content_hash(out / "models/model.pt")}
 
 
 def test_a_bundle_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

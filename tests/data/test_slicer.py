@@ -25,7 +25,7 @@ def volume(array: np.ndarray, affine: np.ndarray) -> Volume:
     return Volume(array, Grid(array.shape, affine), Path("prediction"))
 
 
-def save(path: Path, layers: np.ndarray, affine: np.ndarray, segments=NAMED) -> Path:
+def save(path: Path, layers: np.ndarray, affine: np.ndarray, segments=NAMED, **more: str) -> Path:
     """Write ``(X, Y, Z)`` or, layers last, ``(X, Y, Z, L)`` with Slicer's header fields."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(np.moveaxis(layers, (0, 1, 2), (2, 1, 0))), layers.ndim == 4)
     lps = LPS_TO_RAS @ affine
@@ -37,6 +37,8 @@ def save(path: Path, layers: np.ndarray, affine: np.ndarray, segments=NAMED) -> 
         for key, text in (("Name", name), ("LabelValue", value), ("Layer", layer), ("ID", f"Segment_{number}")):
             if text is not None:
                 image.SetMetaData(f"Segment{number}_{key}", str(text))
+    for key, text in more.items():
+        image.SetMetaData(key, text)
     sitk.WriteImage(image, str(path), useCompression=True)
     return path
 
@@ -77,11 +79,35 @@ def test_segments_that_nobody_named_go_by_value(tmp_path: Path, oblique_affine: 
     assert read_segmentation(save(tmp_path / "c.seg.nrrd", zones(), oblique_affine, ())).array.max() == 2
 
 
-@pytest.mark.parametrize("names", [("PZ", "lesion"), ("PZ", "PZ"), ("PZ",), ("Segment_1", "TZ")])
+@pytest.mark.parametrize(("name", "value"), [("Peripheral zone", 1), ("TZ", 2)])
+def test_a_zone_whose_segment_was_removed_is_empty(tmp_path: Path, name: str, value: int) -> None:
+    left = np.where(zones() == value, 4, 0).astype(np.uint8)
+    read = read_segmentation(save(tmp_path / "a.seg.nrrd", left, np.diag((1.0, 1, 3, 1)), ((name, 4, 0),)))
+    np.testing.assert_array_equal(read.array, np.where(zones() == value, value, 0))
+
+
+@pytest.mark.parametrize("segments", [(), NAMED])
+def test_a_segmentation_of_nothing_is_an_empty_label_anywhere(tmp_path: Path, oblique_affine, segments) -> None:
+    """As Slicer writes it: 10 voxels a side, on axes of their own."""
+    nothing = np.zeros((10, 10, 10), np.uint8)
+    path = save(tmp_path / "a.seg.nrrd", nothing, np.eye(4), segments, Segmentation_MasterRepresentation="x")
+    read = read_segmentation(path)
+    assert (read.array.shape, read.array.dtype, int(read.array.max())) == ((10, 10, 10), np.uint8, 0)
+    back = placed(read, volume(zones(), oblique_affine))
+    assert back.grid.same_as(Grid(zones().shape, oblique_affine))
+    assert not back.array.any()
+
+
+def test_an_empty_map_of_another_grid_that_is_no_segmentation_is_refused(oblique_affine: np.ndarray) -> None:
+    with pytest.raises(GeometryError, match="not on the grid"):
+        placed(volume(np.zeros((10, 10, 10), np.uint8), np.eye(4)), volume(zones(), oblique_affine))
+
+
+@pytest.mark.parametrize("names", [("PZ", "lesion"), ("PZ", "PZ"), ("Prostate",), ("lesion",), ("Segment_1", "TZ")])
 def test_other_segments_are_one_line(tmp_path: Path, names) -> None:
     segments = [(name, value, 0) for value, name in enumerate(names, start=1)]
     path = save(tmp_path / "a.seg.nrrd", zones(), np.diag((1.0, 1, 3, 1)), segments)
-    with pytest.raises(DataError, match="exactly PZ and TZ are needed") as told:
+    with pytest.raises(DataError, match="one PZ and one TZ are allowed") as told:
         read_segmentation(path)
     assert "\n" not in str(told.value)
 

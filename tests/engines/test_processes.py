@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.maths.losses import IGNORE
-from prostate_uda.methods import METHODS, MetaCorrection, Optimization, State, build_method
+from prostate_uda.methods import METHODS, TEACHERS, MetaCorrection, Optimization, State, build_method
 from prostate_uda.methods.base import unmoved
 from prostate_uda.networks import DeepLab, Discriminator, DomainPredictor
 from prostate_uda.networks.splits import run_shared
@@ -79,9 +79,11 @@ def trained(variant: str, rank: int, count: int) -> dict[str, Tensor]:
     batch = partial(share, rank=rank, count=count, dtype=dtype)
     judge = predictor().to(dtype) if "domain_predictor" in method.needs else None
     optimization = Optimization(algorithm="sgd", learning_rate=1e-2)
-    asked = {"teacher", "confusion"} & method.needs
+    asked = TEACHERS & method.needs
     confusion = torch.tensor([[90, 5, 5], [20, 60, 20], [10, 5, 80]])
     teacher = Teacher(network(6), torch.tensor([0.9, 0.4, 0.6]), confusion) if asked else None
+    if teacher is not None and "survey" in method.needs:
+        teacher.survey = method.survey([batch(500)], [batch(501)], teacher)
     state = method.prepare(network(0).to(dtype), optimization, seed=1, domain_predictor=judge, teacher=teacher)
     if variant == DIFFERENCES:
         state.tensors["ntm"] = state.tensors["ntm"].to(dtype)

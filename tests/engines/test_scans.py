@@ -1,5 +1,6 @@
 """A gland is found wherever it lies in a scan: an analytic network that calls bright pixels gland."""
 
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 from prostate_uda.data.geometry import Grid
 from prostate_uda.data.preprocessing import LoadVolumed, WorkingGrid, preprocessing
 from prostate_uda.data.volumes import Volume
+from prostate_uda.engines.bundle_network import BundleNetwork
 from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.engines.scans import Prediction, ScanSegmenter
+from prostate_uda.errors import SettingsError
 from prostate_uda.networks import FinalLogits
 from prostate_uda.networks.levels import AllLevels, Levels
 from prostate_uda.transforms import LabelZones
@@ -205,11 +208,31 @@ def test_outside_of_the_square_nothing_is_known() -> None:
 
 def test_where_it_is_moved_to_the_network_sees_the_box_in_the_middle() -> None:
     volume, _ = scan((96, 96, 4), (60, 80), (12, 30))
-    found = segmenter().predict(volume)
+    shown: list[Tensor] = []
+
+    class Shown(Bright):
+        def forward(self, image: Tensor) -> Levels:
+            shown.append(image[:, image.shape[1] // 2])
+            return super().forward(image)
+
+    found = replace(segmenter(), network=FinalLogits(Shown())).predict(volume)
     assert found.place == "moved"
-    assert found.seen.shape == (SIZE, SIZE, 4)
-    where = torch.nonzero(found.seen > 0.5).float()
-    assert (where[:, :2].mean(dim=0) - (SIZE - 1) / 2).abs().max() <= 1
+    assert shown[-1].shape[1:] == (SIZE, SIZE)
+    where = torch.nonzero(shown[-1] > 0.5).float()
+    assert (where[:, 1:].mean(dim=0) - (SIZE - 1) / 2).abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "x", "place"), [((96, 96, 4), (60, 80), "moved"), ((80, 70, 4), (2, 78), "whole field")]
+)
+def test_what_is_likened_to_training_scans_is_the_middle_wherever_it_looked(
+    shape: tuple[int, int, int], x: tuple[int, int], place: str
+) -> None:
+    volume, _ = scan(shape, x, (10, 60))
+    found, plain = segmenter().predict(volume), segmenter(follow=False).predict(volume)
+    assert (found.place, plain.place) == (place, "centred")
+    assert found.seen.shape == (SIZE, SIZE, shape[2])
+    assert torch.equal(found.seen, plain.seen)
 
 
 def test_labels_are_the_argmax_and_rules_change_them() -> None:
@@ -240,6 +263,23 @@ def test_all_levels_are_the_levels_one_after_another() -> None:
     levels = Bright()(image)
     assert torch.equal(AllLevels(Bright())(image), torch.cat(levels.logits, dim=1))
     assert torch.equal(AllLevels(Bright())(image)[:, -3:], FinalLogits(Bright())(image))
+
+
+@pytest.mark.parametrize("changes", [{"doubt": "levels"}, {"doubt": "levels", "follow": False}])
+def test_a_network_without_levels_has_none_to_compare(changes: dict[str, object]) -> None:
+    plain = replace(segmenter(), network=nn.Conv2d(1, 3, 1))
+    told = (
+        r"^uncertainty 'levels' of a network without levels \(Conv2d\); entropy is allowed; choose it, or give a bundle"
+    )
+    with pytest.raises(SettingsError, match=told) as caught:
+        replace(plain, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bundles_network_has_levels_to_compare() -> None:
+    volume, box = scan((40, 40, 4), (5, 25), (8, 30))
+    bundled = replace(segmenter(), network=BundleNetwork(Bright()), doubt="levels")
+    assert np.array_equal(bundled.predict(volume).uncertainty, segmenter(doubt="levels").predict(volume).uncertainty)
 
 
 def test_bf16_is_near() -> None:

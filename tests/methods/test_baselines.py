@@ -11,7 +11,7 @@ from torch.nn import functional
 from prostate_uda.data.batch import Batch
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods import AdaptSegNet, Method, Optimization, SelfTraining, SourceOnly
-from prostate_uda.methods.adaptsegnet import SOURCE, TARGET, domain_loss
+from prostate_uda.methods.adversarial import SOURCE, TARGET, domain_loss
 from prostate_uda.networks import DeepLab
 from tests.builders import tiny_deeplab
 

@@ -48,8 +48,22 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
     assert read_psa(given, ["Müller, <b>", "0001"]) == {"Müller, <b>": 1.5, "0001": 2.0}
 
 
-def test_a_table_of_others_says_nothing(tmp_path: Path) -> None:
-    assert read_psa(table(tmp_path, "case,psa\nx,3\n"), ["a"]) == {}
+def test_a_table_of_no_scan_names_some_of_both(tmp_path: Path) -> None:
+    told = r"has no row of any scan: it names 'x' and 'y', scans are 'a' and 'b'; name cases like scans$"
+    with pytest.raises(SettingsError, match=told):
+        read_psa(table(tmp_path, "case,psa\nx,3\ny,4\nz,5\n"), ["a", "b", "c"])
+    with pytest.raises(SettingsError, match=r"it names 'x', scans are 'a'; "):
+        read_psa(table(tmp_path, "case,psa\nx,3\n"), ["a"])
+
+
+@pytest.mark.parametrize("rows", ["a,3\na,4", "a,3\na,3", "a,\nb,1\na,4", "a,3\na"])
+def test_two_rows_of_one_scan(tmp_path: Path, rows: str) -> None:
+    with pytest.raises(SettingsError, match=r"has two rows of 'a'; keep one of them$"):
+        read_psa(table(tmp_path, f"case,psa\n{rows}\n"), ["a", "b"])
+
+
+def test_rows_of_others_are_nobodys_business(tmp_path: Path) -> None:
+    assert read_psa(table(tmp_path, "case,psa\nx,3\nx,4\nb,\ny,-1\n"), ["a", "b"]) == {}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from prostate_uda.data.geometry import Grid
 from prostate_uda.data.volumes import Volume
 from prostate_uda.data.writing import write_label
 from prostate_uda.errors import DataError, SettingsError
+from prostate_uda.recipes.record import write_json
 from prostate_uda.recipes.scan_names import KEPT, check_places, named_scans
 from tests.conftest import MakeSeries
 
@@ -118,8 +119,13 @@ def test_a_file_of_somebody_else_is_kept(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_an_earlier_call_made_is_replaced(tmp_path: Path, ending: str) -> None:
-    touch(tmp_path / f"a{ending}", tmp_path / KEPT / "a.json")
-    check_places({"a": tmp_path / "a.nii.gz"}, tmp_path)
+    touch(tmp_path / f"a{ending}")
+    record = {"written": [ending], "path": str(tmp_path / "scans" / "a.nii.gz")}
+    write_json(tmp_path / KEPT / "a.json", record)
+    check_places({"a": tmp_path / "scans" / "a.nii.gz"}, tmp_path)
+    write_json(tmp_path / KEPT / "a.json", {**record, "written": []})
+    with pytest.raises(SettingsError, match="give another folder"):
+        check_places({"a": tmp_path / "scans" / "a.nii.gz"}, tmp_path)
 
 
 def test_a_label_map_of_ours_without_a_record_is_replaced_outside_of_data_sets(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from monai.transforms import Compose
 from torch import Tensor, nn
 
+from prostate_uda.data.cache import content_hash
 from prostate_uda.data.slices import SliceSet
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.inference import SliceStackInferer
@@ -89,14 +90,24 @@ def test_nothing_of_a_patient_is_told() -> None:
     assert all(set(one) == {"quantiles", "usual_distance"} for one in json.loads(text)["grey_values"].values())
 
 
-def bundle(content: Any) -> Bundle:
-    return Bundle(Path("none"), {}, {"training_scans": content})
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "models" / "model.pt"
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    return path
 
 
-def test_a_bundle_tells_what_was_told() -> None:
+def bundle(content: Any, weights: Path) -> Bundle:
+    whose = {"of_weights": content_hash(weights)} | content if isinstance(content, dict) else content
+    return Bundle(weights.parents[1], {}, {"training_scans": whose})
+
+
+def test_a_bundle_tells_what_was_told(weights: Path) -> None:
     source, target = slices(0), slices(1, 4.0)
     content = json.loads(json.dumps(told(source=source, target=target)))
-    found = bundle(content).training_scans()
+    found = bundle(content, weights).training_scans()
+    assert bundle({**content, "of_weights": "others"}, weights).training_scans() == TrainingScans({}, None)
     assert found.uncertainty == content["usual_uncertainty"]
     assert {*found.profiles} == {"source", "target"}
     for given in (source, target):  # each of them is usual: near one of the two
@@ -136,8 +147,8 @@ GOOD = {"quantiles": [0.0] * 25, "usual_distance": 1.0}
     ],
     ids=lambda content: json.dumps(content).replace("0.0, ", "")[:70],
 )
-def test_damaged_metadata_tells_nothing(content: Any) -> None:
-    found = bundle(content).training_scans()
+def test_damaged_metadata_tells_nothing(content: Any, weights: Path) -> None:
+    found = bundle(content, weights).training_scans()
     assert found.distance(profile(torch.arange(100.0))) is None
 
 

@@ -1,3 +1,8 @@
+import errno
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -100,4 +105,52 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, label, oblique_affin
         write_seg_nrrd(path, label + np.uint8(2), oblique_affine)
     with pytest.raises(GeometryError, match="invertible"):
         write_seg_nrrd(path, label, np.zeros((4, 4)))
+    assert list(tmp_path.iterdir()) == []
+
+
+WRITE = """
+import sys, resource
+from pathlib import Path
+import numpy as np
+from prostate_uda.review.seg_nrrd import write_seg_nrrd
+path, limit = Path(sys.argv[1]), int(sys.argv[2])
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+label = np.random.default_rng(0).integers(0, 3, (100, 100, 20)).astype(np.uint8)
+try:
+    write_seg_nrrd(path, label, np.eye(4))
+except OSError as error:
+    sys.stdout.write(f"{error.errno} {len(str(error).splitlines())} {[one.name for one in path.parent.iterdir()]}")
+"""
+
+
+@pytest.mark.parametrize("limit", [20_000, 52_000])
+def test_a_place_that_takes_no_more_says_why(tmp_path, limit):
+    """No file may be larger than half of what is written, or than all but its end."""
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "case.seg.nrrd"), str(limit)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told == f"{errno.EFBIG} 1 []"
+
+
+def test_a_full_disk_says_so():
+    """On a disk of 32 kB of its own."""
+    inside = 'mount -t tmpfs -o size=32k none /mnt && exec "$@"'
+    alone = ["unshare", "--map-root-user", "--mount", "sh", "-c", inside, "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no mount of one's own is allowed here")
+    command = [*alone, sys.executable, "-c", WRITE, "/mnt/case.seg.nrrd", "0"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told == f"{errno.ENOSPC} 1 []"
+
+
+def test_what_nobody_can_explain_is_an_error_of_the_disk(tmp_path, label, oblique_affine, monkeypatch):
+    """A writer that fails where there is room."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("many\nlines")
+
+    monkeypatch.setattr(sitk, "WriteImage", fail)
+    with pytest.raises(OSError, match="case.seg.nrrd") as caught:
+        write_seg_nrrd(tmp_path / "case.seg.nrrd", label, oblique_affine)
+    assert caught.value.errno == errno.EIO
     assert list(tmp_path.iterdir()) == []
