@@ -2,20 +2,42 @@
 
 import csv
 import json
-import os
-import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from prostate_uda.cli import main
+from prostate_uda.cli.apps import console
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "120", "PYTHONUTF8": "1"}
-    command = [sys.executable, "-m", "prostate_uda", "evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False)
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command as the terminal has it, in this process."""
+
+    def command(*arguments: object) -> Done:
+        monkeypatch.setattr(console, "_width", 120)
+        monkeypatch.setattr(sys, "argv", ["prostate-uda", "evaluate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        told = capsys.readouterr()
+        return Done(int(caught.value.code or 0), told.out, told.err)
+
+    return command
 
 
 @pytest.fixture
@@ -39,7 +61,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return predicted, corrected
 
 
-def test_corrections_in_the_terminal_and_in_a_table(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+def test_corrections_in_the_terminal_and_in_a_table(run: Run, tmp_path: Path, folders: tuple[Path, Path]) -> None:
     done = run(folders[0], "--corrected", folders[1], "--out", tmp_path / "c.csv")
     assert done.returncode == 0, done.stderr
     assert "3 cases, 1 unchanged, 1 changed, 1 rejected, 0 waiting" in " ".join(done.stdout.split())
@@ -50,7 +72,7 @@ def test_corrections_in_the_terminal_and_in_a_table(tmp_path: Path, folders: tup
     assert float(rows[0]["WP_apl_mm"]) == pytest.approx(4.0)
 
 
-def test_a_tolerance_and_verdicts_from_elsewhere(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+def test_a_tolerance_and_verdicts_from_elsewhere(run: Run, tmp_path: Path, folders: tuple[Path, Path]) -> None:
     verdicts = (folders[1] / "review.json").rename(tmp_path / "mine.json")
     given = ("--verdicts", verdicts, "--tolerance", "1", "--out", tmp_path / "c.csv")
     done = run(folders[0], "--corrected", folders[1], *given)
@@ -60,7 +82,7 @@ def test_a_tolerance_and_verdicts_from_elsewhere(tmp_path: Path, folders: tuple[
         assert [float(row["WP_apl_mm"] or -1) for row in csv.DictReader(file)] == [0.0, 0.0, -1.0]
 
 
-def test_a_truth_as_before(folders: tuple[Path, Path]) -> None:
+def test_a_truth_as_before(run: Run, folders: tuple[Path, Path]) -> None:
     done = run(folders[0], folders[0])
     assert done.returncode == 0, done.stderr
     assert "100.0" in done.stdout
@@ -76,7 +98,9 @@ def test_a_truth_as_before(folders: tuple[Path, Path]) -> None:
         (("--corrected", "nowhere"), "nowhere is not a folder"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(folders: tuple[Path, Path], more: tuple[str, ...], told: str) -> None:
+def test_what_does_not_go_together_is_one_line(
+    run: Run, folders: tuple[Path, Path], more: tuple[str, ...], told: str
+) -> None:
     places = {"LABELS": folders[0], "MASKS": folders[1]}
     done = run(folders[0], *(places.get(one, one) for one in more))
     assert done.returncode == 2

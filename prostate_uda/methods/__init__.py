@@ -5,6 +5,7 @@ from functools import partial
 
 from prostate_uda.errors import UnknownNameError
 from prostate_uda.methods.adaptsegnet import AdaptSegNet
+from prostate_uda.methods.advent import Advent, IntraDA
 from prostate_uda.methods.base import TEACHERS, Losses, Method, State
 from prostate_uda.methods.class_balanced import ClassBalanced, LabelRegularized
 from prostate_uda.methods.entropy import EntropyMinimization
@@ -28,6 +29,8 @@ METHODS: dict[str, Callable[..., Method]] = {
     "maxsquare": MaxSquare,
     "uncertainty": Uncertainty,
     "adaptsegnet": AdaptSegNet,
+    "advent": Advent,
+    "intrada": IntraDA,
     "dmlc": partial(MetaCorrection, level_weights=(0.0, 1.0)),
     "metacorrection": partial(MetaCorrection, level_weights=(0.1, 1.0)),
     "metacorrection-balanced": partial(
@@ -63,8 +66,10 @@ __all__ = [
     "METHODS",
     "TEACHERS",
     "AdaptSegNet",
+    "Advent",
     "ClassBalanced",
     "EntropyMinimization",
+    "IntraDA",
     "LabelRegularized",
     "Losses",
     "MaxSquare",

@@ -1,4 +1,4 @@
-"""Floor 3: a discriminator and its loss, which the adversarial methods share beside :mod:`prostate_uda.methods.base`."""
+"""Floor 3: discriminator and domain loss, which adversarial methods share beside ``base``."""
 
 import torch
 from torch import Tensor, nn

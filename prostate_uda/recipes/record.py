@@ -19,7 +19,7 @@ from prostate_uda.errors import CheckpointError, SettingsError
 PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "scikit-image")
 
 LOCK = ".lock"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 """What a disk says that cannot take more, at any time."""
 PLACE = (
     *(*FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),

@@ -25,7 +25,10 @@ OWN = frozenset(
 """Settings that concern the rounds alone, not what comes before them."""
 FREE = frozenset({"device", "checkpoint_every", "prefetch"})
 """Settings that decide nothing: they may differ between a run and its resumption."""
-GOES_WITH: Mapping[str, Mapping[str, str]] = {"recommended": {"augment": "strong", "warm_up": "adversarial"}}
+GOES_WITH: Mapping[str, Mapping[str, str]] = {
+    "recommended": {"augment": "strong", "warm_up": "adversarial"},
+    "intrada": {"warm_up": "adversarial"},
+}
 """Method to settings that are a part of it, unless the user says otherwise."""
 WARM_UPS = ("none", "adversarial")
 PHANTOM_GRID = WorkingGrid(spacing_mm=1.5, size=96)

@@ -6,7 +6,7 @@ own: text from files is shown as text.
 
 import json
 import math
-import os
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from prostate_uda.errors import DataError, SettingsError
+from prostate_uda.review.files import whole
 from prostate_uda.review.report_case import FORMAT
 
 _SHOWN = ("name", "size", "pixel_mm", "slice_mm", "crop", "gland", "window", "first", "slices")
@@ -55,6 +56,15 @@ _SHORTCUTS = (
 )
 
 
+_PART = r"""[^\s\\/](?:(?:(?![:;]\s)[^\\/\n])*[^\s\\/'"(\[<=])?"""
+"""A folder's name, which may have blanks inside; a sentence goes on behind a colon or semicolon."""
+_FOLDERS = re.compile(
+    r"""(?<![^\s'"(\[<=:,;])(?:"""
+    r"(?P<kept>(?:I/O|[Ii]nput/output|and/or|(?:ng|mm|mg)²?/[\w²]+|\d+/\d+)(?![\w\\/]))"
+    rf"""|(?:(?:[A-Za-z]:|~)?[\\/]+|[^\s\\/'"(\[<=:,;]+[\\/]+)(?:{_PART}[\\/]+)*(?=[^\s\\/:;,'\")\]>]))"""
+)
+
+
 def report_page(
     cases: Sequence[Mapping[str, Any]],
     *,
@@ -67,7 +77,8 @@ def report_page(
 ) -> None:
     """Write the page: its cases with slices, contours, flags and measures, and the means to judge them.
 
-    Verdicts are kept in the browser under an id of what is on the page, so that another report starts anew.
+    Verdicts are kept in the browser under the digests of their cases: they are there again on whatever page of whatever
+    report a case stands unchanged.
 
     Args:
         cases: What :func:`~prostate_uda.review.report_case.render_case` returned, in any order; none is allowed.
@@ -77,7 +88,7 @@ def report_page(
         provenance: Name to value of what made the contours, shown under "About this report".
         page: Which page this is, from 1.
         pages: How many there are; the others are linked.
-        failures: Scan and reason of those that failed.
+        failures: Scan and reason of those that failed; of paths in a reason the last name is shown.
 
     Raises:
         SettingsError: ``page`` is not one of ``pages``, or two cases have one name.
@@ -104,11 +115,12 @@ def report_page(
         index=index,
         cases=[{key: case[key] for key in _SHOWN} for case in cases],
         provenance=provenance,
-        failures=failures,
+        failures=[(name, without_folders(reason)) for name, reason in failures],
         shortcuts=_SHORTCUTS,
         links=_links(path, page, pages),
     )
-    _write(path, text)
+    with whole(path) as half:
+        half.write_text(text, encoding="utf-8", errors="replace")  # a file's name may not be Unicode
 
 
 def measure_rows(measures: Mapping[str, float | None]) -> list[tuple[str, str]]:
@@ -123,6 +135,14 @@ def measure_rows(measures: Mapping[str, float | None]) -> list[tuple[str, str]]:
             text = (f"{value:.3g}" if digits is None else f"{value:.{digits}f}") + (f" {unit}" if unit else "")
         rows.append((words, text))
     return rows
+
+
+def without_folders(text: str) -> str:
+    """A sentence with only the last name of each path in it: folders may be named after patients.
+
+    In doubt a word goes rather than a folder's name stays. The first folder of a relative path is known up to a blank.
+    """
+    return _FOLDERS.sub(lambda found: found["kept"] or "", text)
 
 
 def _listed(case: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,16 +172,6 @@ def _links(path: Path, page: int, pages: int) -> list[dict[str, Any]]:
         )
         last = number
     return links
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        half.write_text(text, encoding="utf-8", errors="replace")  # a file's name may not be Unicode
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def _digest(known: list[Any]) -> str:

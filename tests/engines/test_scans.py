@@ -223,12 +223,13 @@ def test_where_it_is_moved_to_the_network_sees_the_box_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "x", "place"), [((96, 96, 4), (60, 80), "moved"), ((80, 70, 4), (2, 78), "whole field")]
+    ("shape", "x", "y", "place"),
+    [((96, 96, 4), (60, 80), (12, 30), "moved"), ((80, 70, 4), (2, 78), (10, 60), "whole field")],
 )
 def test_what_is_likened_to_training_scans_is_the_middle_wherever_it_looked(
-    shape: tuple[int, int, int], x: tuple[int, int], place: str
+    shape: tuple[int, int, int], x: tuple[int, int], y: tuple[int, int], place: str
 ) -> None:
-    volume, _ = scan(shape, x, (10, 60))
+    volume, _ = scan(shape, x, y)
     found, plain = segmenter().predict(volume), segmenter(follow=False).predict(volume)
     assert (found.place, plain.place) == (place, "centred")
     assert found.seen.shape == (SIZE, SIZE, shape[2])
@@ -277,7 +278,7 @@ def test_a_network_without_levels_has_none_to_compare(changes: dict[str, object]
 
 
 def test_a_bundles_network_has_levels_to_compare() -> None:
-    volume, box = scan((40, 40, 4), (5, 25), (8, 30))
+    volume, _ = scan((40, 40, 4), (5, 25), (8, 30))
     bundled = replace(segmenter(), network=BundleNetwork(Bright()), doubt="levels")
     assert np.array_equal(bundled.predict(volume).uncertainty, segmenter(doubt="levels").predict(volume).uncertainty)
 

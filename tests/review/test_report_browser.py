@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,6 @@ import numpy as np
 import pytest
 
 from tests.review.report_cases import HOSTILE, Opened, a_case, the_cases, write
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on the path")
-    with api.sync_playwright() as play:
-        running = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
@@ -157,12 +144,13 @@ def test_verdicts_are_saved_kept_and_loaded(opened: Opened, browser: Any, tmp_pa
     name, table = opened.saved("#save-csv")
     rows = list(csv.DictReader(io.StringIO(table, newline="")))
     assert name == "report_review.csv"
-    assert list(rows[0]) == ["case", "verdict", "comment", "reviewer", "reviewed_at", "flags"]
+    assert list(rows[0]) == ["case", "verdict", "comment", "reviewer", "reviewed_at", "flags", "digest"]
     assert (rows[0]["case"], rows[0]["reviewer"]) == (f"'=hostile {HOSTILE}", "'-Dr. Ä")
     assert rows[0]["flags"] == "high_entropy; =1+1"
     assert rows[1]["comment"] == '\'@say "x"\nmore'
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", rows[1]["reviewed_at"])
-    assert rows[2] == {"case": "beta"} | dict.fromkeys(list(rows[2])[1:], "")
+    assert [row["digest"] for row in rows] == [row["digest"] for row in saved["cases"]]
+    assert rows[2] == {"case": "beta"} | dict.fromkeys(list(rows[2])[1:-1], "") | {"digest": rows[2]["digest"]}
     opened.page.reload()
     opened.on_slice(3)
     assert opened.dialogs == [], "everything was saved"
@@ -189,7 +177,7 @@ def test_loading_leaves_out_what_does_not_belong(opened: Opened, tmp_path: Path)
     opened.page.set_input_files("#file", tmp_path / "saved.json")
     opened.page.locator("#progress", has_text="2 of 3 reviewed").wait_for()
     assert opened.text("#message") == (
-        "saved.json: 1 verdicts taken; left out: 1 older than yours, 1 drawn on other contours, 1 not on this page."
+        "saved.json: 1 verdict taken; 1 is older than yours; 2 are of other pages or of other contours."
     )
     assert [row["verdict"] for row in json.loads(opened.saved("#save-json")[1])["cases"]] == ["accept", None, "accept"]
     (tmp_path / "bad.json").write_text("[1, 2]", encoding="utf-8")

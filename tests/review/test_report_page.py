@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from prostate_uda.errors import DataError, SettingsError
-from prostate_uda.review.report_page import measure_rows
+from prostate_uda.review.report_page import measure_rows, without_folders
 from tests.review.report_cases import HOSTILE, SHAPE, a_case, the_cases, write
 
 
@@ -105,6 +107,38 @@ def test_another_report_has_another_id(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_unicode_is_written(tmp_path: Path) -> None:
     assert "bad?name" in write(tmp_path / "report.html", [a_case("odd\udc80")], failures=[("bad\udc80name", "why")])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/data/Müller Hans/T2/scan.nii.gz: 2 dimensions; 3 are needed", "scan.nii.gz: 2 dimensions; 3 are needed"),
+        ("/data/Müller Hans: no series; give another", "Müller Hans: no series; give another"),
+        ("no scan in /data/Müller/T2/; give a NIfTI file", "no scan in T2/; give a NIfTI file"),
+        (r"C:\Users\Hans Müller\scan.nii is no scan", "scan.nii is no scan"),
+        (r"\\server\share\O'Brien, Pat (1970)\a.dcm: bad", "a.dcm: bad"),
+        ("[Errno 5] Input/output error: '/data/Mü ller/x.nii'", "[Errno 5] Input/output error: 'x.nii'"),
+        ("scans/Müller/a.nii and /b/c d/e.nii differ", "a.nii and e.nii differ"),
+        ("('/a/b', \"/c d/e\"), [/Müller/f], image=/g/h.nii", "('b', \"e\"), [f], image=h.nii"),
+        ("/scan.nii: ~/Müller/a or ../up/.hidden", "scan.nii: .hidden"),  # in doubt a word goes
+        (
+            "slice 3/4 of I/O; 0.5 mm / 2, 4 ng/mL. Nothing: here",
+            "slice 3/4 of I/O; 0.5 mm / 2, 4 ng/mL. Nothing: here",
+        ),
+    ],
+)
+def test_a_reason_names_files_and_no_folders(tmp_path: Path, text: str, shown: str) -> None:
+    assert without_folders(text) == without_folders(shown) == shown
+    page = write(tmp_path / "report.html", [], failures=[("a", text)])
+    assert str(escape(shown)) in page
+    assert str(escape(text)) not in page or text == shown
+
+
+@pytest.mark.parametrize("text", ["/a" * 9000, "/" * 20000, "a b " * 5000 + "/", "/" + "a b: " * 4000, "/a b/ " * 3000])
+def test_a_long_reason_takes_no_time(text: str) -> None:
+    start = time.process_time()
+    without_folders(text)
+    assert time.process_time() - start < 1
 
 
 def test_measures_have_words_and_units() -> None:

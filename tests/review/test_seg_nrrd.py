@@ -150,7 +150,7 @@ def test_what_nobody_can_explain_is_an_error_of_the_disk(tmp_path, label, obliqu
         raise RuntimeError("many\nlines")
 
     monkeypatch.setattr(sitk, "WriteImage", fail)
-    with pytest.raises(OSError, match="case.seg.nrrd") as caught:
+    with pytest.raises(OSError, match=r"case\.seg\.nrrd") as caught:
         write_seg_nrrd(tmp_path / "case.seg.nrrd", label, oblique_affine)
     assert caught.value.errno == errno.EIO
     assert list(tmp_path.iterdir()) == []

@@ -230,9 +230,9 @@ class Page {
   #load(name, text) {
     try {
       const told = this.store.load(text);
-      const rest = [[told.older, "older than yours"], [told.other, "drawn on other contours"], [told.unknown, "not on this page"]];
-      const left = rest.filter(([count]) => count).map(([count, why]) => `${count} ${why}`).join(", ");
-      this.say(`${name}: ${told.taken} verdicts taken${left ? `; left out: ${left}` : ""}.`);
+      const left = [[told.older, "older than yours"], [told.other, "of other pages or of other contours"]]
+        .filter(([count]) => count).map(([count, why]) => `; ${count} ${count === 1 ? "is" : "are"} ${why}`);
+      this.say(`${name}: ${told.taken} ${told.taken === 1 ? "verdict" : "verdicts"} taken${left.join("")}.`);
     } catch (error) {
       this.say(`${name} cannot be loaded: ${error.message}.`);
     }

@@ -1,5 +1,6 @@
 "use strict";
-// Verdicts of one report: kept in localStorage where the browser has one, saved as JSON or CSV, loaded again, undone.
+// Verdicts: kept in localStorage where the browser has one, saved as JSON or CSV, loaded again, undone.
+// Each is kept under its case's digest (name, source, grid, contours): another report with the case finds it again.
 
 const FORMAT = "prostate-uda-review/1";
 const VERDICTS = ["accept", "correct", "reject"];
@@ -10,29 +11,41 @@ function csvCell(value) {
   return /[",\r\n]/.test(text) || text !== text.trim() ? '"' + text.replaceAll('"', '""') + '"' : text;
 }
 
+const NOTHING = { verdict: null, comment: "", reviewer: "", reviewed_at: "", unsaved: false };
+
+function entryOf(row) {
+  const entry = { ...NOTHING, verdict: VERDICTS.includes(row?.verdict) ? row.verdict : null };
+  for (const name of ["comment", "reviewer", "reviewed_at"]) if (typeof row?.[name] === "string") entry[name] = row[name];
+  return entry;
+}
+
 class Store {
   constructor(report, index) {
     this.report = report;
     this.index = index;
-    this.key = `${FORMAT}:${report.id}`;
-    this.known = new Map(index.map((one) => [one.name, one]));
-    this.entries = new Map(); // case name -> {verdict, comment, reviewer, reviewed_at}
+    this.names = new Map(index.map((one) => [one.digest, one.name]));
+    this.keys = new Map(index.map((one) => [one.name, `${FORMAT}:case:${one.digest}`]));
+    this.reviewerKey = `${FORMAT}:reviewer:${report.id}`;
+    this.entries = new Map(); // case name -> {verdict, comment, reviewer, reviewed_at, unsaved}
     this.reviewer = "";
-    this.unsaved = false;
     this.past = []; // each step: [[name, entry before], ...]
     this.changed = () => {};
     this.remembers = true;
     this.#recall();
     window.addEventListener("storage", (event) => {
-      if (event.key !== this.key) return; // the same report in another tab
-      this.#recall();
+      if (event.key !== null && event.key !== this.reviewerKey && ![...this.keys.values()].includes(event.key)) return;
+      this.#recall(); // another tab
       this.past = [];
       this.changed();
     });
   }
 
   entry(name) {
-    return this.entries.get(name) ?? { verdict: null, comment: "", reviewer: "", reviewed_at: "" };
+    return this.entries.get(name) ?? NOTHING;
+  }
+
+  get unsaved() {
+    return [...this.entries.values()].some((entry) => entry.unsaved);
   }
 
   get reviewed() {
@@ -40,26 +53,22 @@ class Store {
   }
 
   judge(name, change) {
-    const before = this.entries.get(name);
-    const after = { ...this.entry(name), ...change, reviewer: this.reviewer, reviewed_at: new Date().toISOString() };
+    const before = this.entry(name), stamp = { reviewer: this.reviewer, reviewed_at: new Date().toISOString() };
     this.past.push([[name, before]]);
-    this.entries.set(name, after);
-    this.#keep(true);
+    this.#keep([[name, { ...before, ...change, ...stamp, unsaved: true }]]);
   }
 
   name(reviewer) {
+    const nameless = [...this.entries].filter(([, entry]) => entry.reviewed_at && !entry.reviewer);
+    const changed = reviewer.trim() !== this.reviewer;
     this.reviewer = reviewer.trim();
-    this.#keep(this.unsaved || this.entries.size > 0);
+    this.#keep(changed ? nameless.map(([name, entry]) => [name, { ...entry, unsaved: true }]) : []);
   }
 
   undo() {
     const step = this.past.pop();
     if (!step) return null;
-    for (const [name, before] of step) {
-      if (before) this.entries.set(name, before);
-      else this.entries.delete(name);
-    }
-    this.#keep(true);
+    this.#keep(step.map(([name, before]) => [name, { ...before, unsaved: true }]));
     return step[0][0];
   }
 
@@ -78,56 +87,56 @@ class Store {
   }
 
   csv() {
-    const columns = ["case", "verdict", "comment", "reviewer", "reviewed_at", "flags"];
+    const columns = ["case", "verdict", "comment", "reviewer", "reviewed_at", "flags", "digest"];
     const lines = this.rows().map((row) => columns.map((name) => csvCell(name === "flags" ? row.flags.join("; ") : row[name])));
     return [columns, ...lines].map((line) => line.join(",") + "\r\n").join("");
   }
 
   saved() {
-    this.#keep(false);
+    this.#keep([...this.entries].map(([name, entry]) => [name, { ...entry, unsaved: false }]));
   }
 
-  /** Take the verdicts of a saved JSON; a case's later verdict wins, other contours than these are left out. */
+  /** Take the verdicts of a saved JSON on cases of this page, whatever page they were on; a later verdict wins. */
   load(text) {
     const file = JSON.parse(text);
     if (file?.format !== FORMAT || !Array.isArray(file.cases)) throw new Error("not a review saved by this page");
-    const step = [], told = { taken: 0, older: 0, other: 0, unknown: 0 };
+    const taken = new Map(), told = { taken: 0, older: 0, other: 0 };
     for (const row of file.cases) {
-      const entry = { verdict: VERDICTS.includes(row?.verdict) ? row.verdict : null };
-      for (const name of ["comment", "reviewer", "reviewed_at"]) entry[name] = typeof row?.[name] === "string" ? row[name] : "";
+      const entry = entryOf(row);
       if (!entry.verdict && !entry.comment) continue;
-      const known = this.known.get(row.case), mine = this.entry(row.case);
-      if (!known) told.unknown += 1;
-      else if (known.digest !== row.digest) told.other += 1;
+      const name = this.names.get(row.digest), mine = taken.get(name) ?? this.entry(name);
+      if (name === undefined) told.other += 1;
       else if (mine.reviewed_at >= entry.reviewed_at && mine.reviewed_at) told.older += 1;
-      else {
-        step.push([row.case, this.entries.get(row.case)]);
-        this.entries.set(row.case, entry);
-        told.taken += 1;
-      }
+      else taken.set(name, { ...entry, unsaved: true });
     }
+    told.taken = taken.size;
     if (!this.reviewer && typeof file.reviewer === "string") this.reviewer = file.reviewer.trim();
-    if (step.length) this.past.push(step);
-    this.#keep(this.unsaved || step.length > 0);
+    if (taken.size) this.past.push([...taken.keys()].map((name) => [name, this.entry(name)]));
+    this.#keep([...taken]);
     return told;
   }
 
   #recall() {
     try {
-      const kept = JSON.parse(window.localStorage.getItem(this.key) ?? "null");
-      this.entries = new Map(Object.entries(kept?.entries ?? {}));
-      this.reviewer = kept?.reviewer ?? "";
-      this.unsaved = kept?.unsaved ?? false;
+      const kept = [...this.keys].map(([name, key]) => [name, JSON.parse(window.localStorage.getItem(key) ?? "null")]);
+      this.entries = new Map(kept.filter(([, row]) => row).map(([name, row]) => [name, { ...entryOf(row), unsaved: row.unsaved === true }]));
+      this.reviewer = window.localStorage.getItem(this.reviewerKey) ?? this.#latest();
     } catch {
       this.remembers = false; // blocked, or not ours: verdicts live as long as the page
     }
   }
 
-  #keep(unsaved) {
-    this.unsaved = unsaved;
+  /** Who judged last, where this report has no name yet: it was made anew, and its cases are the same. */
+  #latest() {
+    const entries = [...this.entries.values()].sort((one, other) => (one.reviewed_at < other.reviewed_at ? 1 : -1));
+    return entries[0]?.reviewer ?? "";
+  }
+
+  #keep(changes) {
+    for (const [name, entry] of changes) this.entries.set(name, entry);
     try {
-      const kept = { entries: Object.fromEntries(this.entries), reviewer: this.reviewer, unsaved };
-      window.localStorage.setItem(this.key, JSON.stringify(kept));
+      for (const [name, entry] of changes) window.localStorage.setItem(this.keys.get(name), JSON.stringify(entry));
+      window.localStorage.setItem(this.reviewerKey, this.reviewer);
       this.remembers = true;
     } catch {
       this.remembers = false;
