@@ -5,6 +5,7 @@ from torch import Tensor
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.maths.losses import IGNORE
+from prostate_uda.methods import TEACHERS, Method
 from prostate_uda.networks import DeepLab
 from prostate_uda.networks.teacher import Teacher
 
@@ -29,6 +30,16 @@ def tiny_teacher(seed: int = 0, **changes: object) -> Teacher:
         torch.tensor([0.9, 0.4, 0.6]),
         torch.tensor([[90, 5, 5], [20, 60, 20], [10, 5, 80]]),
     )
+
+
+def asked_teacher(method: Method, seed: int = 0) -> Teacher | None:
+    """A tiny teacher with all that a method asks of it; None where it asks for none."""
+    if not TEACHERS & method.needs:
+        return None
+    teacher = tiny_teacher(seed)
+    if "survey" in method.needs:
+        teacher.survey = method.survey([random_batch(300)], [random_batch(301)], teacher)
+    return teacher
 
 
 def random_batch(seed: int) -> Batch:

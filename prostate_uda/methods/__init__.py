@@ -7,11 +7,16 @@ from prostate_uda.errors import UnknownNameError
 from prostate_uda.methods.adaptsegnet import AdaptSegNet
 from prostate_uda.methods.advent import Advent, IntraDA
 from prostate_uda.methods.base import TEACHERS, Losses, Method, State
+from prostate_uda.methods.cag import CategoryAnchors
 from prostate_uda.methods.class_balanced import ClassBalanced, LabelRegularized
 from prostate_uda.methods.entropy import EntropyMinimization
+from prostate_uda.methods.ltir import LTIR
 from prostate_uda.methods.maxsquare import MaxSquare
 from prostate_uda.methods.metacorrection import MetaCorrection
+from prostate_uda.methods.mlsl import MLSL
 from prostate_uda.methods.options import check_options
+from prostate_uda.methods.patch_align import PatchAlign
+from prostate_uda.methods.pycda import PyCDA
 from prostate_uda.methods.self_training import SelfTraining
 from prostate_uda.methods.source_only import SourceOnly
 from prostate_uda.methods.uncertainty import Uncertainty
@@ -29,8 +34,13 @@ METHODS: dict[str, Callable[..., Method]] = {
     "maxsquare": MaxSquare,
     "uncertainty": Uncertainty,
     "adaptsegnet": AdaptSegNet,
+    "patch-align": PatchAlign,
+    "cag": CategoryAnchors,
     "advent": Advent,
     "intrada": IntraDA,
+    "pycda": PyCDA,
+    "mlsl": MLSL,
+    "ltir": LTIR,
     "dmlc": partial(MetaCorrection, level_weights=(0.0, 1.0)),
     "metacorrection": partial(MetaCorrection, level_weights=(0.1, 1.0)),
     "metacorrection-balanced": partial(
@@ -63,10 +73,13 @@ def build_method(name: str, **settings: object) -> Method:
 
 
 __all__ = [
+    "LTIR",
     "METHODS",
+    "MLSL",
     "TEACHERS",
     "AdaptSegNet",
     "Advent",
+    "CategoryAnchors",
     "ClassBalanced",
     "EntropyMinimization",
     "IntraDA",
@@ -76,6 +89,8 @@ __all__ = [
     "MetaCorrection",
     "Method",
     "Optimization",
+    "PatchAlign",
+    "PyCDA",
     "SelfTraining",
     "SourceOnly",
     "State",

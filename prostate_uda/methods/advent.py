@@ -264,4 +264,5 @@ def _easiest_of_all(doubts: Tensor, share: float) -> Tensor:
         return easiest(doubts, share)
     everyones = cast("list[list[float]]", idist.all_gather(doubts.tolist()))
     chosen = easiest(torch.tensor([value for theirs in everyones for value in theirs]), share)
-    return torch.split(chosen, [len(theirs) for theirs in everyones])[idist.get_rank()]
+    start = sum(map(len, everyones[: idist.get_rank()]))
+    return chosen[start : start + len(doubts)]

@@ -1,6 +1,7 @@
 """Floor 3: self-training guided by category anchors: the source's mean features of each class.
 
-    L = Σ_l α_l CE(f_l(x_s), y_s) + λ ½ Σ_l α_l [CE(f_l(x_t), ŷ_p) + CE(f_l(x_t), ŷ_a)] + λ_dis [R(x_s, y_s) + R(x_t, ŷ_a)]
+    L = Σ_l α_l CE(f_l(x_s), y_s) + λ ½ Σ_l α_l [CE(f_l(x_t), ŷ_p) + CE(f_l(x_t), ŷ_a)]
+      + λ_dis [R(x_s, y_s) + R(x_t, ŷ_a)]
 
     ŷ_p = argmax p⁰ where it is above .95        ŷ_a = the nearest anchor's class where the second is 2.5 farther
     R(x, y) = the mean of SmoothL1(mean features of class c in an image, anchor c) over the images' classes
@@ -126,7 +127,8 @@ class CategoryAnchors(Method):
         apart = self.distance(state, levels, pooled_label(source.label, _size(levels.features[-1])))
         levels = forward(state.network, target.image)
         nearest = pooled_label(active, cast("tuple[int, int]", tuple(target.label.shape[-2:])))
-        on_target = sum(segmentation_loss(levels, label, self.level_weights) for label in (sure, nearest)) / 2
+        by_confidence, by_anchor = (segmentation_loss(levels, label, self.level_weights) for label in (sure, nearest))
+        on_target = (by_confidence + by_anchor) / 2
         apart = apart + self.distance(state, levels, active)
         loss = on_source + self.target_weight * on_target + self.distance_weight * apart
         return finish(state, loss, source=on_source, target=on_target, distance=apart)

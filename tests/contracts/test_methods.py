@@ -11,10 +11,10 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.engines import checkpoints
 from prostate_uda.errors import CheckpointError, SettingsError, UnknownNameError
 from prostate_uda.maths.losses import IGNORE
-from prostate_uda.methods import METHODS, TEACHERS, Method, Optimization, State, build_method
+from prostate_uda.methods import METHODS, Method, Optimization, State, build_method
 from prostate_uda.methods.citations import BIBTEX, CITATIONS
 from prostate_uda.networks import Discriminator, DomainPredictor
-from tests.builders import random_batch, tiny_teacher
+from tests.builders import asked_teacher, random_batch
 from tests.builders import tiny_deeplab as tiny
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -40,15 +40,12 @@ def begin(variant: str, seed: int = 0, algorithm: str = "adam") -> tuple[Method,
     name, settings = VARIANTS[variant]
     method = build_method(name, **settings)
     optimization = Optimization(algorithm=algorithm, total_steps=10)  # type: ignore[arg-type]
-    teacher = tiny_teacher(5) if TEACHERS & method.needs else None
-    if teacher is not None and "survey" in method.needs:
-        teacher.survey = method.survey([random_batch(300)], [random_batch(301)], teacher)
     return method, method.prepare(
         tiny(seed),
         optimization,
         seed=seed,
         domain_predictor=predictor() if "domain_predictor" in method.needs else None,
-        teacher=teacher,
+        teacher=asked_teacher(method, 5),
     )
 
 

@@ -14,8 +14,8 @@ from prostate_uda.errors import SettingsError
 from prostate_uda.methods import METHODS, MetaCorrection, Method, Optimization, SelfTraining
 from prostate_uda.networks import Discriminator, DomainPredictor
 from prostate_uda.networks.splits import run_shared, split
+from tests.builders import asked_teacher, tiny_teacher
 from tests.builders import tiny_deeplab as tiny
-from tests.builders import tiny_teacher
 
 SMALL = {"adaptsegnet": {"discriminator_channels": 4, "discriminator_stages": 2}}
 
@@ -31,7 +31,7 @@ def trainer(method: Method, **options: object) -> AdaptationTrainer:
         max_epochs=1,
         data_loader=[Pair(batch(0), batch(1)), Pair(batch(2), batch(3))],
         method=method,
-        adaptation=method.prepare(tiny(), Optimization(), teacher=tiny_teacher(5)),
+        adaptation=method.prepare(tiny(), Optimization(), teacher=asked_teacher(method, 5)),
         decollate=False,
         **options,
     )

@@ -27,6 +27,7 @@ DIFFERENCES = "all, finite difference, per step"
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in METHODS},
     "adaptsegnet": ("adaptsegnet", {"discriminator_channels": 4, "discriminator_stages": 3}),
+    "ltir": ("ltir", {"discriminator_channels": 4, "discriminator_stages": 3}),
     "heads, learned, least meta set": (
         "metacorrection",
         {"ntm_mode": "learned", "meta_threshold": 1.0, "meta_minimum": 0.05},

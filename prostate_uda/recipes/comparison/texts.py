@@ -101,7 +101,7 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
 
 def _of_lent(protocol: str, rows: Mapping[str, Any]) -> str:
     """That some rows of a protocol are from the other one."""
-    there = ", ".join([lent("strong"), *(name for name in GOES_WITH if name in rows)])
+    there = ", ".join([lent("strong"), *(name for name, own in GOES_WITH.items() if "augment" in own and name in rows)])
     return f"{NAMES[protocol]}: trained with strong augmentation, which closes a part of their gap: {there}."
 
 
