@@ -155,19 +155,19 @@ def scores_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
 def corrections_table(
     rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int], **summed: Mapping[str, float | None]
 ) -> Table:
-    """What a reviewer changed in the whole prostate, a row per case and per summary; the CSV has the zones, too."""
-    columns = {"WP_dice": "Dice %", "WP_hd95_mm": "HD95 mm", "WP_apl_mm": "added path mm"}
-    columns |= {"WP_apl_share": "of contour %", "WP_added_mL": "added mL", "WP_removed_mL": "removed mL"}
-    columns |= {"slices_touched": "slices"}
+    """What a reviewer changed, a row per case and per summary; the CSV has every zone's distances and volumes."""
+    columns = {"PZ_dice": "PZ %", "TZ_dice": "TZ %", "WP_dice": "WP %", "WP_apl_mm": "path mm"}
+    columns |= {"WP_added_mL": "+ mL", "WP_removed_mL": "- mL", "slices_touched": "slices"}
     told = ", ".join(f"{number} {name}" for name, number in counts.items())
-    table = Table(title="Corrections of the whole prostate", title_justify="left", caption=told, caption_justify="left")
+    told += "; Dice with the prediction, and of the whole prostate: added path, added and removed volume"
+    table = Table(title="Corrections", title_justify="left", caption=told, caption_justify="left")
     for name in ("", "outcome"):
         table.add_column(name, overflow="fold")
     for name in columns.values():
         table.add_column(name, justify="right")
     lines = [(str(row["case"]), str(row["outcome"]), row) for row in rows]
     for number, (name, outcome, found) in enumerate([*lines, *((key, "", summed[key]) for key in summed)], start=1):
-        values = [(found.get(key), 100 if key in ("WP_dice", "WP_apl_share") else 1) for key in columns]
+        values = [(found.get(key), 100 if key.endswith("_dice") else 1) for key in columns]
         cells = ["-" if value in ("", None) or value != value else f"{one * value:.1f}" for value, one in values]
         table.add_row(Text(name), outcome, *cells, end_section=number == len(lines))
     return table

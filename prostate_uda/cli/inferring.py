@@ -87,7 +87,6 @@ def review(
     precision: Precision = "float32",
     batch_size: BatchSize = 0,
     device: Device = "auto",
-    resume: Resume = False,
 ) -> None:
     """Ready a run's result on its target's scans for a radiologist: maps, .seg.nrrd, DICOM SEG, report.html."""
     given = {name: value for name, value in locals().items() if name not in ("run", "out")}

@@ -1,6 +1,7 @@
 """Floor 1: how unlike the scans of a training set a scan is, by its grey values after normalization."""
 
 from collections.abc import Sequence
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -10,8 +11,8 @@ from prostate_uda.errors import ShapeError
 LEVELS = tuple(0.02 + 0.04 * step for step in range(25))
 """Quantiles that describe a scan: 2 %, 6 % … 98 %."""
 
-MARGIN = 1.5
-"""A scan is unlike where it is this many times further away than the furthest training scan."""
+MARGIN = 2.0
+"""A scan is unlike where it is this many times further away than the median training scan."""
 
 
 def profile(image: Tensor) -> Tensor:
@@ -47,7 +48,8 @@ def typical(profiles: Sequence[Tensor]) -> tuple[Tensor, float]:
         profiles: N ≥ 1 tensors ``(Q,)``.
 
     Returns:
-        ``(Q,)``, and :data:`MARGIN` times the distance of the furthest of them (each against the mean of the others).
+        ``(Q,)``, and :data:`MARGIN` times the median of their distances (each against the mean of the others): a few
+        odd scans in the set do not widen it.
 
     Raises:
         ShapeError: there is none.
@@ -57,4 +59,4 @@ def typical(profiles: Sequence[Tensor]) -> tuple[Tensor, float]:
     stacked = torch.stack(list(profiles))
     total, count = stacked.sum(dim=0), len(profiles)
     alone = [distance(one, (total - one) / (count - 1)) for one in profiles] if count > 1 else [0.0]
-    return total / count, MARGIN * max(alone)
+    return total / count, MARGIN * median(alone)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prostate_uda.data.cache import content_hash
 from prostate_uda.data.geometry import Grid
 from prostate_uda.data.labels import ZONE_VALUES, parse_label_names
 from prostate_uda.data.slicer import placed
@@ -18,7 +19,8 @@ from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.metrics import assd, dice, hd95, summarize, volume_ml
 from prostate_uda.metrics.editing import added_path_length, touched_slices
 from prostate_uda.recipes.evaluate import label_maps, read_zones
-from prostate_uda.recipes.record import check_file_place, write_rows, writing
+from prostate_uda.recipes.record import check_file_place, read_json, write_rows, writing
+from prostate_uda.recipes.scan_names import KEPT
 from prostate_uda.recipes.verdicts import Verdict, find_verdicts, outdated_by, read_verdicts
 
 UNCHANGED, CHANGED, REJECTED, WAITING = OUTCOMES = ("unchanged", "changed", "rejected", "waiting")
@@ -96,12 +98,14 @@ def corrections(
         raise SettingsError(f"a tolerance of {settings.tolerance_mm} mm; 0 or more is allowed")
     if out is not None:
         check_file_place(out)
+    _check_folders(predictions, corrected)
     predicted, masks = label_maps(predictions, predicted=True), label_maps(corrected)
     said = _verdicts(predictions, corrected, settings.verdicts, progress)
     cases = sorted(set(predicted) & (set(masks) | set(said)))
     if not cases:
         told = f"no prediction in {predictions} has a corrected mask or a verdict in {corrected}"
         raise DataError(f"{told}; name masks like predictions")
+    _check_unchanged(predictions, {case: predicted[case] for case in cases})
     _tell_alone(predicted, masks, said, progress)
     rows = []
     with progress.task("comparing", len(cases)) as task:
@@ -114,6 +118,29 @@ def corrections(
         with writing(out):
             write_rows(out, rows)
     return _summed(rows)
+
+
+def _check_folders(predictions: Path, corrected: Path) -> None:
+    """Refuse what is no pair of a folder that ``infer`` wrote and one that a reviewer filled."""
+    for folder in (predictions, corrected):
+        if not folder.exists():
+            raise DataError(f"{folder} does not exist; check the path")
+    if (corrected / KEPT).is_dir():
+        raise DataError(f"{corrected} is what infer wrote, no corrections; give the folder of the corrected masks")
+    if predictions.is_dir() and not label_maps(predictions, predicted=True):
+        raise DataError(f"{predictions} holds no label maps; give infer's --out, or RUN/predictions/adapted")
+
+
+def _check_unchanged(predictions: Path, cases: Mapping[str, Path]) -> None:
+    """Refuse a prediction that was corrected in place: compared with its correction it would look perfect."""
+    for case, path in cases.items():
+        record = predictions / KEPT / f"{case}.json"
+        known = read_json(record).get("label") if record.is_file() else None
+        if known and content_hash(path) != known:
+            raise DataError(
+                f"{path} was changed since infer wrote it, so it is no prediction any more; move it to the corrected "
+                "masks, and segment the scan again"
+            )
 
 
 def compare_case(

@@ -72,6 +72,7 @@ class InferSettings:
     def of_results(self) -> dict[str, Any]:
         """What a scan's results depend on."""
         told = asdict(self)
+        told["uncertainty"] = told.pop("doubt")  # as the command has it
         return {name: value for name, value in told.items() if name not in ("device", "batch_size", "psa", "resume")}
 
 

@@ -26,7 +26,8 @@ def read_psa(given: str | None, names: Sequence[str]) -> dict[str, float]:
     except ValueError:
         return _table(Path(given), names)
     if len(names) != 1:
-        raise SettingsError(f"PSA {given} for {len(names)} scans; give a CSV with the columns case and psa")
+        told = f"PSA {given} for {len(names)} scans, such as {names[0]!r}"
+        raise SettingsError(f"{told}; give a CSV with the columns case (a result's name) and psa (ng/mL)")
     return {names[0]: _checked(value, given)}
 
 
@@ -35,7 +36,8 @@ def _table(path: Path, names: Sequence[str]) -> dict[str, float]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SettingsError(f"PSA {path} is no number and no table that can be read; give ng/mL or a CSV") from error
+        what = "is no number and no file" if not path.exists() else "is no table that can be read"
+        raise SettingsError(f"PSA {path} {what}; give ng/mL with a decimal point, or a CSV") from error
     if not rows or not {"case", "psa"} <= set(rows[0]):
         raise SettingsError(f"{path} has no rows with the columns case and psa; name them so")
     ours = [row for row in rows if row["case"] in names]

@@ -17,6 +17,7 @@ PER_PAGE = 50
 
 MEASURES = (
     *("WP_mL", "PZ_mL", "TZ_mL", "TZ_PZ_ratio", "ellipsoid_mL", "slices", "pieces", "second_mL", "uncertainty"),
+    "unlikeness",
     *("psa", "psa_density"),
 )
 MADE_WITH = ("scan", "bundle", "settings", "versions")
@@ -83,9 +84,9 @@ def _guarded(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _number(value: float | None) -> float | str:
-    """Rounded; empty where there is none."""
-    return "" if value is None or not math.isfinite(value) else round(float(value), 4)
+def _number(value: float | None) -> float | None:
+    """Rounded; None where there is none."""
+    return None if value is None or not math.isfinite(value) else round(float(value), 4)
 
 
 def _write_failures(path: Path, failures: Sequence[Mapping[str, str]]) -> None:

@@ -17,7 +17,7 @@ def review(
     Args:
         run: Folder of a finished ``adapt``.
         out: By default ``RUN/review``.
-        settings: Of the inference; a review is always written.
+        settings: Of the inference; a review is always written, and what is there of the same bundle kept.
         progress: Is told how far it is.
 
     Raises:
@@ -30,5 +30,5 @@ def review(
     for case in cases:
         check_same_image(case.image, f"target/{part}/{case.id}/image", run, record.content["hashes"])
     scans = {case.id: case.image for case in cases}
-    chosen = replace(settings or InferSettings(), review=True)
+    chosen = replace(settings or InferSettings(), review=True, resume=True)
     return infer_named(scans, run, out or run / "review", chosen, progress=progress)

@@ -90,12 +90,15 @@ def _judged(
         measures["psa"] = scan.psa
         measures["psa_density"] = scan.psa / measures["WP_mL"] if measures["WP_mL"] > 0 else math.nan
     usual = bundle.training_scans()
+    distance = usual.distance(profile(found.seen))
+    if distance is not None:
+        measures["unlikeness"] = distance
     findings = Findings(
         measures=measures,
         borders=touched_borders(found.label, grid.slice_axis),
         cut=found.cut,
         usual_uncertainty=usual.uncertainty if segmenter.doubt == "entropy" else None,
-        distance=usual.distance(profile(found.seen)),
+        distance=distance,
         remarks=(*_remarks(scan), *remarks),
     )
     return measures, flags_of(findings)

@@ -1,6 +1,7 @@
 """Floor 5: what a network's training scans were like, so that its bundle can tell what is unlike them."""
 
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 import torch
@@ -10,7 +11,10 @@ from prostate_uda.data.slices import SliceSet
 from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.observers import Progress
 from prostate_uda.maths.entropy import normalized_entropy
-from prostate_uda.metrics.likeness import MARGIN, profile, typical
+from prostate_uda.metrics.likeness import profile, typical
+
+UNSURE = 1.5
+"""A result is unsure where its uncertainty is this many times that of the median training scan."""
 
 
 def training_scans(
@@ -43,7 +47,7 @@ def training_scans(
             if bool(gland.any()):
                 unsure.append(float(normalized_entropy(logits[None])[0][gland].double().mean()))
             task.advance()
-    return {"grey_values": told, "usual_uncertainty": MARGIN * max(unsure) if unsure else None}
+    return {"grey_values": told, "usual_uncertainty": UNSURE * median(unsure) if unsure else None}
 
 
 def _volumes(slices: SliceSet) -> Iterator[Tensor]:

@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 PLAUSIBLE_ML = (12.0, 250.0)
 """Whole prostates of men who are scanned; below or above it is a mistake sooner than a gland."""
 
+PLAUSIBLE_RATIO = (0.1, 10.0)
+"""TZ over PZ, by volume; beyond it one of the two was lost."""
+
+FILLS = 0.6
+"""A gland that fills less of the ellipsoid of its own diameters is ragged or scattered."""
+
 SECOND_ML = 0.3
 """A second piece of this volume is worth a look."""
 
@@ -89,6 +95,12 @@ def _of_the_gland(measures: Mapping[str, float]) -> list[Flag]:
         for zone, name in (("PZ", "peripheral"), ("TZ", "transition"))
         if measures[f"{zone}_mL"] == 0
     ]
+    ratio, fills = measures["TZ_PZ_ratio"], whole / measures["ellipsoid_mL"]
+    if ratio > 0 and not PLAUSIBLE_RATIO[0] <= ratio <= PLAUSIBLE_RATIO[1]:
+        text = f"TZ has {ratio:.2g} times the volume of PZ; usual are {PLAUSIBLE_RATIO[0]:g} to {PLAUSIBLE_RATIO[1]:g}."
+        flags.append(Flag("ratio", text, 4))
+    if fills < FILLS:
+        flags.append(Flag("ragged", f"The gland fills {fills:.0%} of the ellipsoid around it; usual is most of it.", 3))
     if measures["second_mL"] >= SECOND_ML:
         text = f"The gland is in {measures['pieces']:.0f} pieces; the second has {measures['second_mL']:.1f} mL."
         flags.append(Flag("pieces", text, 3))

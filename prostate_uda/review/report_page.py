@@ -33,6 +33,7 @@ _KNOWN = {
     "psa": ("PSA", "ng/mL", 1),
     "psa_density": ("PSA density", "ng/mL²", 2),
     "uncertainty": ("Mean uncertainty", "", 2),
+    "unlikeness": ("Distance from training scans", "times the usual", 1),
     "slices": ("Slices with gland", "", 0),
     "pieces": ("Connected pieces", "", 0),
     "second_mL": ("Second piece", "mL", 1),

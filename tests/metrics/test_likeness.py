@@ -53,7 +53,7 @@ def test_typical_by_hand() -> None:
     flat = [torch.full((25,), value) for value in (0.0, 1.0, 5.0)]
     mean, limit = typical(flat)
     assert mean.tolist() == pytest.approx([2.0] * 25)
-    assert limit == pytest.approx(MARGIN * 4.5)  # 5 against the mean of 0 and 1
+    assert limit == pytest.approx(MARGIN * 3.0)  # 0 against the mean of 1 and 5; the others are 1.5 and 4.5 away
 
 
 def test_typical_of_one_leaves_nothing_to_compare() -> None:

@@ -30,7 +30,10 @@ def test_a_number_that_no_blood_has(given: str) -> None:
 
 
 def test_a_number_for_several_scans() -> None:
-    with pytest.raises(SettingsError, match=r"^PSA 6\.5 for 2 scans; give a CSV with the columns case and psa$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^PSA 6\.5 for 2 scans, such as 'a'; give a CSV with the columns case \(a result's name\) and psa",
+    ):
         read_psa("6.5", ["a", "b"])
 
 
@@ -92,7 +95,10 @@ def test_a_short_row_has_no_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["six", "no.csv", ".", "", "6,5"])
 def test_text_that_is_no_table(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingsError, match=r"is no number and no table that can be read; give ng/mL or a CSV"):
+    with pytest.raises(
+        SettingsError,
+        match=r"is no (number and no file|table that can be read); give ng/mL with a decimal point, or a CSV",
+    ):
         read_psa(given, ["a"])
 
 

@@ -13,7 +13,12 @@ GOOD = {"WP_mL": 40.0, "PZ_mL": 15.0, "TZ_mL": 25.0, "pieces": 1.0, "second_mL":
 
 def findings(measures: dict[str, float] | None = None, **changes: Any) -> Findings:
     usual = {"borders": (), "cut": False, "usual_uncertainty": 0.2, "distance": 0.5}
-    return Findings(measures={**GOOD, **(measures or {})}, **{**usual, **changes})
+    told = {**GOOD, **(measures or {})}
+    derived = {
+        "TZ_PZ_ratio": told["TZ_mL"] / told["PZ_mL"] if told["PZ_mL"] else math.nan,
+        "ellipsoid_mL": told["WP_mL"],
+    }
+    return Findings(measures={**derived, **told}, **{**usual, **changes})
 
 
 def codes(found: Findings) -> list[str]:
@@ -32,6 +37,9 @@ def test_nothing_to_say_of_a_good_result() -> None:
         ({"WP_mL": 250.1}, {}, "volume", "The gland has 250.1 mL; usual are 12 to 250."),
         ({"PZ_mL": 0.0}, {}, "no-pz", "No peripheral zone was found."),
         ({"TZ_mL": 0.0}, {}, "no-tz", "No transition zone was found."),
+        ({"PZ_mL": 1.0}, {}, "ratio", "TZ has 25 times the volume of PZ; usual are 0.1 to 10."),
+        ({"TZ_mL": 1.0}, {}, "ratio", "TZ has 0.067 times the volume of PZ; usual are 0.1 to 10."),
+        ({"ellipsoid_mL": 80.0}, {}, "ragged", "The gland fills 50% of the ellipsoid around it; usual is most of it."),
         ({"pieces": 3.0, "second_mL": 0.4}, {}, "pieces", "The gland is in 3 pieces; the second has 0.4 mL."),
         ({}, {"borders": ("last slice",)}, "border", "The gland touches the scan's last slice."),
         ({}, {"borders": ("first slice", "side")}, "border", "The gland touches the scan's first slice and side."),
