@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from prostate_uda.data.cache import content_hash
 from prostate_uda.data.dicom import choose_series
 from prostate_uda.data.volumes import read_image, read_label
 from prostate_uda.data.writing import write_label
@@ -19,8 +17,6 @@ from prostate_uda.errors import DataError, GeometryError, SettingsError
 from prostate_uda.recipes import evaluate
 from prostate_uda.recipes.corrections import CorrectionSettings, corrections
 from prostate_uda.recipes.evaluate import label_maps
-from prostate_uda.recipes.record import write_json
-from prostate_uda.recipes.scan_names import KEPT
 from prostate_uda.recipes.verdicts import FORMAT
 from prostate_uda.review.seg_nrrd import write_seg_nrrd
 from tests.recipes.conftest import Heard
@@ -304,18 +300,3 @@ def test_two_networks_labels_of_a_real_oblique_scan(shared_data: Path, tmp_path:
     assert row["WP_apl_mm"] < row["WP_contour_mm"]
     near = corrections(tmp_path / "Yuan23", tmp_path / "HeviAI23", CorrectionSettings(tolerance_mm=1.0)).rows[0]
     assert near["WP_apl_mm"] < 0.8 * row["WP_apl_mm"]
-
-
-def test_a_prediction_that_was_corrected_in_place_is_no_prediction(tmp_path: Path, predicted: Path) -> None:
-    case = next(iter(label_maps(predicted, predicted=True)))
-    path = label_maps(predicted, predicted=True)[case]
-    write_json(predicted / KEPT / f"{case}.json", {"label": content_hash(path)})
-    masks = tmp_path / "masks"
-    masks.mkdir()
-    shutil.copy(path, masks / path.name)
-    assert corrections(predicted, masks).counts["unchanged"] == 1
-    write_json(predicted / KEPT / f"{case}.json", {"label": "what it was"})
-    with pytest.raises(DataError, match="was changed since infer wrote it"):
-        corrections(predicted, masks)
-    with pytest.raises(DataError, match="is what infer wrote, no corrections"):
-        corrections(predicted, predicted)
