@@ -25,7 +25,7 @@ from prostate_uda.recipes.scan_names import KEPT, LABELS, check_places, named_sc
 from prostate_uda.transforms import LabelZones
 
 CPU_BATCH = 4
-"""Slices per forward pass on a CPU: the fastest of 1, 4, 10 and 20 (docs/performance.md)."""
+"""Slices per forward pass on a CPU: the fastest of 1, 4, 10 and 20 that were tried (docs/log.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
