@@ -25,7 +25,7 @@ def read_finished(run: Path) -> Record:
     """
     if not (run / "run.json").is_file():
         what = "holds no run (no run.json)" if run.is_dir() else "does not exist"
-        raise CheckpointError(f"{run} {what}; give the --out of adapt, or wait until it has begun")
+        raise CheckpointError(f"{run} {what}; give the folder of a run, the --out of adapt, once it has begun")
     record = Record.read(run / "run.json")
     if record.content.get("status") != "done":
         raise CheckpointError(f"{run} is not finished; wait for it, or go on with it (adapt --resume, compare)")

@@ -18,8 +18,8 @@ from prostate_uda.data.batch import Batch
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair, PairedLoader, TrainingError, as_batch
 from prostate_uda.errors import ProstateUDAError, SettingsError, ShapeError
 from prostate_uda.methods import METHODS, AdaptSegNet, Method, Optimization, SelfTraining, SourceOnly
+from tests.builders import asked_teacher
 from tests.builders import tiny_deeplab as tiny
-from tests.builders import tiny_teacher
 
 CPU = torch.device("cpu")
 SMALL = {"adaptsegnet": {"discriminator_channels": 4, "discriminator_stages": 2}}
@@ -35,7 +35,7 @@ def pairs(count: int) -> list[Pair]:
 
 
 def trainer(method: Method, loader: object, **options: object) -> AdaptationTrainer:
-    state = method.prepare(tiny(), Optimization(), teacher=tiny_teacher(5))
+    state = method.prepare(tiny(), Optimization(), teacher=asked_teacher(method, 5))
     return AdaptationTrainer(
         device="cpu",
         max_epochs=1,

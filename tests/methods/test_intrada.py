@@ -204,6 +204,7 @@ def in_processes(rank: int, count: int) -> dict[str, Tensor]:
     return {"easy": teacher.survey["easy"], **named, **net.state_dict(), **judges}
 
 
+@pytest.mark.slow
 def test_two_processes_rank_among_the_slices_of_both_and_learn_what_one_would(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.methods.test_intrada", str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}

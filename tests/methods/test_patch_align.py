@@ -187,6 +187,7 @@ def trained(weight: float) -> tuple[list[dict[str, Tensor]], float, float]:
     return named, float((on_source - on_target).abs().sum(dim=1).mean()), float(right)
 
 
+@pytest.mark.slow
 def test_some_steps_teach_h_the_clusters_and_move_the_targets_patches_to_the_sources() -> None:
     free, free_gap, free_right = trained(0.0)
     aligned, aligned_gap, aligned_right = trained(1.0)

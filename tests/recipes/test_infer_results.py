@@ -178,7 +178,7 @@ def test_the_reports_agree(results: Results) -> None:
         assert case.pop("bundle") == told["bundle"]
         assert case.pop("settings") == told["settings"]
         assert case.pop("versions").items() <= told["versions"].items()
-        assert {name: str(value) for name, value in case.items()} == row
+        assert {name: "" if value is None else str(value) for name, value in case.items()} == row
     kept = records(results.out)
     urgency = [kept[row["case"]]["attention"] for row in table]
     assert urgency == sorted(urgency, reverse=True)
@@ -227,7 +227,7 @@ def test_options_change_what_they_say(results: Results, bundle: Path, tmp_path: 
     unsure = nib.load(tmp_path / "pat_uncertainty.nii.gz").get_fdata()
     assert not np.allclose(unsure, results.volume("pat", "uncertainty").get_fdata())
     told = content(tmp_path)["settings"]
-    assert (told["doubt"], told["flips"], told["keep_largest"], told["tz_inside"]) == ("levels", True, True, True)
+    assert (told["uncertainty"], told["flips"], told["keep_largest"], told["tz_inside"]) == ("levels", True, True, True)
 
 
 def test_a_real_series(bundle: Path, tmp_path: Path, shared_data: Path) -> None:
