@@ -261,6 +261,7 @@ class Built:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)  # an installation, on a network that may be slow
 def test_the_build_stage_makes_a_command_that_needs_no_checkout(tmp_path: Path) -> None:
     """Every COPY and RUN of the stage as it stands in the file, then the entrypoint as the image runs it."""
     instructions = parsed((FOLDER / "Dockerfile.cpu").read_text(encoding="utf-8"))
