@@ -12,7 +12,14 @@ from torch import nn
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.errors import SettingsError
-from prostate_uda.methods.adversarial import SOURCE, TARGET, discriminator_optimizer, domain_loss, new_discriminator
+from prostate_uda.methods.adversarial import (
+    SOURCE,
+    TARGET,
+    check_discriminator,
+    discriminator_optimizer,
+    domain_loss,
+    new_discriminator,
+)
 from prostate_uda.methods.base import (
     Losses,
     Method,
@@ -52,11 +59,7 @@ class AdaptSegNet(Method):
                 f"adversarial_weight {self.adversarial_weight}, discriminator_rate {self.discriminator_rate}; allowed "
                 "are a weight ≥ 0 and a rate > 0"
             )
-        if self.discriminator_channels < 1 or self.discriminator_stages < 1:
-            raise SettingsError(
-                f"discriminator_channels {self.discriminator_channels}, discriminator_stages "
-                f"{self.discriminator_stages}; allowed is 1 or more for both"
-            )
+        check_discriminator(self.discriminator_channels, self.discriminator_stages)
 
     def prepare(
         self,

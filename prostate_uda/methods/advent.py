@@ -25,7 +25,13 @@ from prostate_uda.errors import SettingsError
 from prostate_uda.maths.entropy import normalized_entropy
 from prostate_uda.maths.losses import IGNORE, one_weight_per_level, safe_log
 from prostate_uda.maths.self_information import easiest, self_information
-from prostate_uda.methods.adversarial import SOURCE, TARGET, discriminator_optimizer, new_discriminator
+from prostate_uda.methods.adversarial import (
+    SOURCE,
+    TARGET,
+    check_discriminator,
+    discriminator_optimizer,
+    new_discriminator,
+)
 from prostate_uda.methods.base import (
     Losses,
     Method,
@@ -105,11 +111,7 @@ class _Aligned(Method):
             )
         if not self.discriminator_rate > 0:
             raise SettingsError(f"discriminator_rate {self.discriminator_rate}; allowed is a rate > 0")
-        if self.discriminator_channels < 1 or self.discriminator_stages < 1:
-            raise SettingsError(
-                f"discriminator_channels {self.discriminator_channels}, discriminator_stages "
-                f"{self.discriminator_stages}; allowed is 1 or more for both"
-            )
+        check_discriminator(self.discriminator_channels, self.discriminator_stages)
 
     def prepare(
         self,

@@ -4,10 +4,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from prostate_uda.errors import SettingsError
 from prostate_uda.methods.base import total
 from prostate_uda.networks.discriminators import Discriminator
 
 SOURCE, TARGET = 0.0, 1.0
+
+
+def check_discriminator(channels: int, stages: int) -> None:
+    """Check a discriminator's size; SettingsError where there is less than one of either."""
+    if channels < 1 or stages < 1:
+        raise SettingsError(
+            f"discriminator_channels {channels}, discriminator_stages {stages}; allowed is 1 or more for both"
+        )
 
 
 def domain_loss(logits: Tensor, domain: float) -> Tensor:
