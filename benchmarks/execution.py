@@ -27,8 +27,8 @@ from prostate_uda.engines.stages import Pairs
 from prostate_uda.engines.trainer import AdaptationTrainer
 from prostate_uda.methods import METHODS, Optimization
 from prostate_uda.networks import DeepLab, build_network
+from prostate_uda.recipes.devices import pick_device
 from prostate_uda.recipes.record import versions, write_json
-from prostate_uda.recipes.settings import pick_device
 from prostate_uda.transforms import AUGMENTATIONS
 
 OPTIONS = {

@@ -34,7 +34,7 @@ HIPPOCAMPUS = Decathlon(
     name="hippocampus",
     title="Medical Segmentation Decathlon Task04: T1, 1 mm",
     licence="CC BY-SA 4.0",
-    task=TASK,
+    unpacked=TASK,
     words={0: ("background",), 1: ("anterior",), 2: ("posterior",)},
 )
 GRID = WorkingGrid(spacing_mm=1.0, size=64)

@@ -1,8 +1,9 @@
 """Seconds per case of inference, from a file to labels on its own grid, beside MONAI's stock ways.
 
-    python benchmarks/inference.py [--quick] [--repeats 3] [--out FILE]
+    python benchmarks/inference.py [--quick] [--device cuda] [--repeats 3] [--out FILE]
 
-One process, the threads that torch takes, weights as they are drawn: time does not depend on them. The engines:
+One process, the threads that torch takes, weights as they are drawn: time does not depend on them. On a GPU the
+networks and what MONAI's stock ways do after them are computed there, files and our way back on the CPU. The engines:
 
 * ``prostate-uda``: what ``infer`` does with a scan before it writes; with all files of a review written; with mirrored
   slices; in bfloat16; and where the gland is outside of the square and has to be followed (three looks).
@@ -17,7 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from prostate_uda.engines.scans import ScanSegmenter
 from prostate_uda.networks import FinalLogits, build_network
 from prostate_uda.recipes.bundle_folder import network_config, preprocessing_config, write_bundle
 from prostate_uda.recipes.bundle_reading import Bundle, load_segmenter, open_bundle
+from prostate_uda.recipes.devices import pick_device
 from prostate_uda.recipes.infer import InferSettings, open_segmenter
 from prostate_uda.recipes.record import versions, write_json
 from prostate_uda.recipes.scan_results import Scan, write_results
@@ -54,7 +56,6 @@ SHAPE, SPACING = (320, 320, 20), (0.6, 0.6, 4.0)
 """As most of Decathlon's Task05 are; in mm."""
 GRID = WorkingGrid(0.8, 192)
 NETWORKS = ("deeplab-resnet50", "deeplab-resnet101")
-CPU = torch.device("cpu")
 ZOO = "zoo 3D U-Net"
 
 
@@ -62,25 +63,31 @@ def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="of each engine but the 3D U-Net, which runs once")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="the small network alone, once")
     parser.add_argument("--out", type=Path, help="default: results/, or runs/ with --quick")
     given = parser.parse_args()
-    out = place("inference", given.out, quick=given.quick)
+    device = pick_device(given.device)
+    script = "inference" if device.type == "cpu" else f"inference_{device.type}"
+    out = place(script, given.out, quick=given.quick)
     networks, repeats = (("deeplab-small",), 1) if given.quick else (NETWORKS, given.repeats)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         scan = a_scan(Path(folder) / "scan.nii.gz")
-        zoo = timed(zoo_unet(scan), 1)
+        work = zoo_unet(scan, device)
+        if device.type != "cpu":
+            work()  # the first pass starts the device
+        zoo = timed(work, 1, device)
         engines = [(ZOO, "unet-3d", lambda: zoo)]
         engines += [
-            (engine, name, lambda work=work: timed(work, repeats))
+            (engine, name, lambda work=work: timed(work, repeats, device))
             for name in networks
-            for engine, work in ways(a_bundle(name, Path(folder)), scan, Path(folder) / "out").items()
+            for engine, work in ways(a_bundle(name, Path(folder)), scan, Path(folder) / "out", device).items()
         ]
         for engine, name, seconds in engines:
             rows.append(row(engine, name, seconds(), zoo))
             print("{engine}, {network}: {seconds_per_case} s, {ratio_to_zoo_unet} times as fast".format_map(rows[-1]))
-    told = {"command": command("inference"), "device": name_of(CPU), "versions": versions()}
+    told = {"command": command("inference"), "device": name_of(device), "versions": versions()}
     write_json(out, {**told, "rows": rows})
 
 
@@ -90,14 +97,22 @@ def row(engine: str, network: str, seconds: float, zoo: float) -> dict[str, Any]
     return {**told, "ratio_to_zoo_unet": round(zoo / seconds, 1)}
 
 
-def timed(work: Callable[[], object], repeats: int) -> float:
-    """Median seconds; the first turn warms up where there are several."""
+def timed(work: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """Median seconds until the device is done; the first turn warms up where there are several."""
     seconds = []
     for _ in range(repeats + (repeats > 1)):
+        finish(device)
         start = time.perf_counter()
         work()
+        finish(device)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[repeats > 1 :])
+
+
+def finish(device: torch.device) -> None:
+    """Waits until the device has done what it was told."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def a_scan(path: Path) -> Path:
@@ -121,14 +136,14 @@ def a_bundle(name: str, folder: Path) -> Bundle:
     return open_bundle(written)
 
 
-def ways(bundle: Bundle, scan: Path, out: Path) -> dict[str, Callable[[], object]]:
+def ways(bundle: Bundle, scan: Path, out: Path, device: torch.device) -> dict[str, Callable[[], object]]:
     """Every engine for the same weights."""
-    still = InferSettings(device="cpu", follow=False)
+    still = InferSettings(device=str(device), follow=False)
     plain, mirrored, half = (
-        open_segmenter(bundle, settings, CPU)
+        open_segmenter(bundle, settings, device)
         for settings in (still, replace(still, flips=True), replace(still, precision="bf16"))
     )
-    stock_parts = load_segmenter(bundle, CPU)
+    stock_parts = load_segmenter(bundle, device)
     following = replace(plain, network=NowhereBut(plain.network), follow=True)
     return {
         "prostate-uda": lambda: plain(scan),
@@ -161,10 +176,11 @@ class NowhereBut(nn.Module):
 def stock(segmenter: ScanSegmenter, scan: Path) -> torch.Tensor:
     """The same work by MONAI's own parts after our preprocessing."""
     inferer = SliceInferer(roi_size=(GRID.size, GRID.size), spatial_dim=2, sw_batch_size=4)
-    return through(segmenter.preprocessing, inferer, segmenter.network, scan, argmax_first=False)
+    work = Stock(segmenter.preprocessing, inferer, segmenter.network, segmenter.device, argmax_first=False)
+    return work(scan)
 
 
-def zoo_unet(scan: Path) -> Callable[[], torch.Tensor]:
+def zoo_unet(scan: Path, device: torch.device) -> Callable[[], torch.Tensor]:
     """The model zoo's configuration."""
     network = UNet(
         spatial_dims=3,
@@ -176,7 +192,7 @@ def zoo_unet(scan: Path) -> Callable[[], torch.Tensor]:
         norm="batch",
         act="prelu",
         dropout=0.15,
-    ).eval()
+    )
     before = Compose(
         [
             LoadImaged("image"),
@@ -188,20 +204,31 @@ def zoo_unet(scan: Path) -> Callable[[], torch.Tensor]:
         ]
     )
     inferer = SlidingWindowInferer(roi_size=(96, 96, 96), sw_batch_size=4, overlap=0.5)
-    return lambda: through(before, inferer, network, scan, argmax_first=True)
+    stock_way = Stock(before, inferer, network.to(device).eval(), device, argmax_first=True)
+    return lambda: stock_way(scan)
 
 
-def through(before: Compose, inferer: Inferer, network: nn.Module, scan: Path, *, argmax_first: bool) -> torch.Tensor:
-    """Preprocessing, inferer and the way back, by MONAI's transforms."""
-    back = Invertd("pred", transform=before, orig_keys="image", nearest_interp=False)
-    discrete = AsDiscreted("pred", argmax=True)
-    largest = KeepLargestConnectedComponentd("pred", applied_labels=[1, 2])
-    after = Compose([discrete, largest, back] if argmax_first else [back, discrete])
-    data = before({"image": str(scan)})
-    with torch.inference_mode():
-        data["pred"] = inferer(data["image"][None], network)[0]
-    found: torch.Tensor = after(data)["pred"]
-    return found
+@dataclass(frozen=True)
+class Stock:
+    """Preprocessing, inferer and the way back, by MONAI's transforms; what follows the network stays on its device."""
+
+    before: Compose
+    inferer: Inferer
+    network: nn.Module
+    device: torch.device
+    argmax_first: bool
+
+    def __call__(self, scan: Path) -> torch.Tensor:
+        """Labels on the scan's own grid."""
+        back = Invertd("pred", transform=self.before, orig_keys="image", nearest_interp=False)
+        discrete = AsDiscreted("pred", argmax=True)
+        largest = KeepLargestConnectedComponentd("pred", applied_labels=[1, 2])
+        after = Compose([discrete, largest, back] if self.argmax_first else [back, discrete])
+        data = self.before({"image": str(scan)})
+        with torch.inference_mode():
+            data["pred"] = self.inferer(data["image"][None].to(self.device), self.network)[0]
+        found: torch.Tensor = after(data)["pred"]
+        return found.cpu()
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from prostate_uda.display import RichProgress
 from prostate_uda.methods import METHODS, TEACHERS, AdaptSegNet, Method, Optimization, State, build_method
 from prostate_uda.networks import DomainPredictor
 from prostate_uda.networks.teacher import Teacher
+from prostate_uda.recipes.devices import pick_device
 from prostate_uda.recipes.record import versions, write_json
-from prostate_uda.recipes.settings import pick_device
 
 CASES = (("deeplab-small", 96), ("deeplab-resnet50", 128))
 """Network and pixels a side."""

@@ -25,9 +25,9 @@ from prostate_uda.engines.evaluation import Segmenter, judge, mean_scores
 from prostate_uda.engines.stages import Workplace
 from prostate_uda.recipes import AdaptSettings
 from prostate_uda.recipes.adapt import Bench, train_source
+from prostate_uda.recipes.devices import pick_device
 from prostate_uda.recipes.record import read_json, versions, write_json
-from prostate_uda.recipes.settings import pick_device
-from prostate_uda.recipes.world import World, open_world
+from prostate_uda.recipes.zone_world import ZoneWorld, open_zones
 from prostate_uda.transforms import NORMALIZATIONS
 
 HERE = Path(__file__).parent
@@ -94,7 +94,7 @@ def one(given: argparse.Namespace, preset: str, augment: str, seed: int) -> dict
         return read_json(folder / "result.json")
     progress = RichProgress(Console())
     chosen = settings(given, preset, augment, seed)
-    world = open_world(chosen, progress)
+    world = open_zones(chosen, progress)
     place = Workplace(folder=folder, device=pick_device("auto"), progress=progress, checkpoint_every=100)
     bench = Bench(chosen, place, world)
     segmenter = bench.segmenter(train_source(bench))
@@ -107,7 +107,7 @@ def one(given: argparse.Namespace, preset: str, augment: str, seed: int) -> dict
     return result
 
 
-def seconds(world: World, preset: str) -> float:
+def seconds(world: ZoneWorld, preset: str) -> float:
     """How long the preset takes for one case, reading aside, nothing remembered."""
     learned = {name: value for name, value in world.pipeline.config["normalize"].items() if name != "_target_"}
     normalize = NORMALIZATIONS[preset].build(**learned)

@@ -33,12 +33,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.display import RichProgress
-from prostate_uda.engines.execution import autocast
+from prostate_uda.engines.execution import Execution, autocast
 from prostate_uda.methods import MetaCorrection, Method, Optimization, SelfTraining, State
 from prostate_uda.networks import build_network
 from prostate_uda.networks.splits import run_shared
+from prostate_uda.recipes.devices import pick_device
 from prostate_uda.recipes.record import versions, write_json
-from prostate_uda.recipes.settings import pick_device
 
 META = MetaCorrection(ntm_mode="learned", virtual_rate=2.5e-4)
 VARIANTS: dict[tuple[str, str], Method] = {
@@ -66,10 +66,13 @@ def main() -> None:
     """Measure every network and size, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
+    parser.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
     parser.add_argument("--depths", default="18,50,101")
     parser.add_argument("--sizes", default="128,320")
-    parser.add_argument("--turns", type=int, default=7, help="of images up to 128 pixels; larger ones have one")
+    parser.add_argument(
+        "--turns", type=int, default=7, help="on a CPU of images up to 128 pixels; larger ones have one"
+    )
+    parser.add_argument("--batch", type=int, help="images per domain (default: 2, of more than 256 pixels 1)")
     parser.add_argument("--quick", action="store_true", help="deeplab-small at 96 pixels, two turns")
     parser.add_argument("--out", type=Path, help="default: results/, or runs/ with --quick")
     given = parser.parse_args()
@@ -77,12 +80,13 @@ def main() -> None:
     device = pick_device(given.device)
     cases = [(f"deeplab-resnet{d}", int(size)) for size in given.sizes.split(",") for d in given.depths.split(",")]
     cases = [("deeplab-small", 96)] if given.quick else cases
-    turns = {size: given.turns if size <= ERROR_SIZE else 1 for _, size in cases}
+    turns = {size: given.turns if size <= ERROR_SIZE or device.type == "cuda" else 1 for _, size in cases}
     rows: list[dict[str, Any]] = []
     with RichProgress(Console()).task("networks and sizes", len(cases)) as task:
         for network, size in cases:
-            bench = Bench(network, size, device, given.precision)
-            rows += bench.rows(2 if given.quick else turns[size])
+            bench = Bench(network, size, device, Execution(precision=given.precision), given.batch)
+            with bench.execution.products():
+                rows += bench.rows(2 if given.quick else turns[size])
             told = {"rows": rows, "versions": versions(), "precision": given.precision}
             write_json(out, {"device": name_of(device), "command": command("step_cost"), **told})
             task.advance()
@@ -97,14 +101,15 @@ class Bench:
         network: Name in ``NETWORKS``.
         size: Pixels a side.
         device: Where.
-        precision: ``float32`` or ``bf16``.
+        execution: In which precision.
+        batch: Images per domain, where the usual number is not wanted.
     """
 
-    def __init__(self, network: str, size: int, device: torch.device, precision: str) -> None:
+    def __init__(self, network: str, size: int, device: torch.device, execution: Execution, batch: int | None) -> None:
         self.name, self.size, self.device = network, size, device
-        self.batch = 8 if network == "deeplab-small" else 2 if size < 256 else 1
+        self.batch = batch or (8 if network == "deeplab-small" else 2 if size < 256 else 1)
+        self.execution = execution
         self.source, self.target = (blobs(seed, self.batch, size).to(device) for seed in (1, 2))
-        self.half = precision == "bf16"
         self.network = self.warmed()
 
     def warmed(self) -> nn.Module:
@@ -123,7 +128,7 @@ class Bench:
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision that was asked for."""
-        return autocast(self.device, {}) if self.half else nullcontext()
+        return autocast(self.device, {}) if self.execution.precision == "bf16" else nullcontext()
 
     def rows(self, turns: int) -> list[dict[str, Any]]:
         """A row per variant."""
@@ -219,7 +224,7 @@ class Bench:
         with FlopCounterMode(display=False) as counter:
             self.step(VARIANTS[PLAIN], state)
         side = 8192 if self.device.type == "cuda" else 2048
-        dtype = torch.bfloat16 if self.half else torch.float32
+        dtype = torch.bfloat16 if self.execution.precision == "bf16" else torch.float32
         a, b = (torch.randn(side, side, device=self.device, dtype=dtype) for _ in range(2))
         one_by_one = b[:, :, None, None].contiguous()  # as a convolution: libraries differ, and the faster one counts
         products = (lambda: a @ b, lambda: functional.conv2d(a.t()[None, :, None].contiguous(), one_by_one))

@@ -1,7 +1,7 @@
 """Floor 6: the door of a MONAI bundle: what its configs call and stock MONAI does not have. Paths come as text.
 
-``bundles/prostate_zones_uda/configs`` names these functions, so ``python -m monai.bundle run`` does what the commands
-of this package do. What they tell goes to the log, which ``configs/logging.conf`` prints.
+``bundles/*/configs`` name what is here, so ``python -m monai.bundle run`` does what the commands of this package do.
+What they tell goes to the log, which ``configs/logging.conf`` prints.
 """
 
 import logging
@@ -30,25 +30,33 @@ from prostate_uda.maths.selection import Selection
 from prostate_uda.methods import Method, build_method
 from prostate_uda.recipes import evaluate
 from prostate_uda.recipes.bundle_weights import put_weights, with_weights
+from prostate_uda.recipes.devices import pick_device
 from prostate_uda.recipes.labelling import label_target
 from prostate_uda.recipes.processes import PATIENCE, is_first, launched
 from prostate_uda.recipes.record import writing
-from prostate_uda.recipes.settings import pick_device
-from prostate_uda.recipes.world import PSEUDO_VALUES
+from prostate_uda.recipes.scene_pictures import FullSize, ReadScene, SaveScene, pictures_in
+from prostate_uda.recipes.scene_truth import judge_pictures, scene_labels
+from prostate_uda.recipes.zone_world import PSEUDO_VALUES
 
 FLAGS = {"--source-root": "--source_dir", "--source-labels": "--source_labels_dir", "--target-root": "--target_dir"}
 """What the commands of this package call a folder, and what a bundle calls it."""
 __all__ = [
+    "FullSize",
     "Logged",
     "PseudoLabels",
+    "ReadScene",
+    "SaveScene",
     "join_processes",
     "judge_folder",
+    "judge_pictures",
     "label_folder",
     "labelled_cases",
     "method",
     "own_device",
+    "pictures_in",
     "pseudo_labelled",
     "put_weights",
+    "scene_labels",
     "unlabelled_cases",
     "with_weights",
 ]

@@ -26,7 +26,7 @@ from rich.text import Text
 
 from prostate_uda.data.findings import Finding
 from prostate_uda.engines.observers import Unit
-from prostate_uda.recipes.comparison.texts import BRIEF, sheet
+from prostate_uda.recipes.comparison.references import full_sheet
 
 ZONES = ("PZ", "TZ", "WP", "WP_pooled")
 
@@ -104,12 +104,30 @@ class RichProgress:
 def run_table(record: Mapping[str, Any]) -> Table:
     """What a run came to: Dice where the target's test cases have labels, volumes where they have none."""
     method = str(record["settings"]["method"])
+    if "mIoU" in record["results"]["adapted"]:
+        return scenes_table(record["results"], method)
     if any(value is not None for value in record["results"]["adapted"].values()):
         return results_table(record["results"], method)
     table = volumes_table(record["volumes_mL"], method)
     on_source = zip(ZONES[:3], _cells(record["results"]["source_only_on_source"]), strict=False)
     table.caption = "source only, on the source's held-out cases, Dice (%): "
     table.caption += ", ".join(f"{zone} {value}" for zone, value in on_source)
+    return table
+
+
+def scenes_table(results: Mapping[str, Mapping[str, float | None]], method: str) -> Table:
+    """IoU in percent, a row per class, source-only beside adapted; driving scenes have too many classes for columns."""
+    table = Table(title="IoU on the target's test pictures (over all pictures, %)", title_justify="left")
+    stages = ("source_only_on_source", "source_only", "adapted")
+    for name in ("", "source only, on the source", "source only", f"adapted ({method})", "change"):
+        table.add_column(name, justify="right" if name else "left")
+    classes = [name for name in results["adapted"] if not name.startswith("mIoU")]
+    for name in (*classes, "mIoU"):
+        found = [results[stage].get(name) for stage in stages]
+        told = ["-" if value is None else f"{100 * value:.1f}" for value in found]
+        before, after = found[1:]
+        change = "-" if before is None or after is None else f"{100 * (after - before):+.1f}"
+        table.add_row(name, *told, change, end_section=name == classes[-1], style="bold" if name == "mIoU" else "")
     return table
 
 
@@ -174,8 +192,8 @@ def corrections_table(
 
 
 def comparison_table(table: Mapping[str, Any]) -> Table:
-    """A comparison's main columns; the files have all of them."""
-    made = sheet(table, BRIEF)
+    """A comparison's main columns, with the paper's where it has the domains; the files have all of them."""
+    made = full_sheet(table, little_room=True)
     shown = Table(title=made.title, title_justify="left", caption="\n".join(made.notes), caption_justify="left")
     shown.add_column("", overflow="fold")
     for title in made.columns:

@@ -1,7 +1,7 @@
 """Floor 6: the command ``prostate-uda``. Flags become settings, one recipe runs, its result is printed.
 
-Exit codes: 0 done, 1 a bug (with its traceback), 2 a mistake in what was given (one line), 3 some runs
-of ``compare`` or scans of ``infer`` failed (the others are done), 130 interrupted.
+Exit codes: 0 done, 1 a bug (with its traceback), 2 a mistake in what was given or a limit of the machine (one line),
+3 some runs of ``compare`` or scans of ``infer`` failed (the others are done), 130 interrupted.
 """
 
 import logging
@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 from rich.markup import escape
 
-from prostate_uda.cli import adapting, citing, comparing, data, evaluating, inferring, plotting
+from prostate_uda.cli import adapting, citing, comparing, data, evaluating, inferring, limits, plotting
 from prostate_uda.cli.apps import app, complaints
 from prostate_uda.errors import ProstateUDAError
 
@@ -19,17 +19,22 @@ __all__ = ["adapting", "app", "citing", "comparing", "data", "evaluating", "infe
 
 
 def main() -> None:
-    """Run the command and turn the user's mistakes into one line and exit code 2."""
+    """Run the command and turn the user's mistakes, and what his machine lacks, into one line and exit code 2."""
     logging.getLogger("ignite").setLevel(logging.CRITICAL)  # it tells every error that goes through it, beside us
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and lookup(stream.encoding).name == "ascii":
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # LANG=C, as PEP 540 has it
     try:
         app()
-    except ProstateUDAError as error:
-        told = ": ".join([*getattr(error, "__notes__", ()), str(error)])
+    except (ProstateUDAError, OSError, MemoryError, RuntimeError) as error:
+        told = limits.told(error)
+        if told is None:
+            raise
         complaints.print(f"[bold red]error:[/bold red] {escape(told)}", soft_wrap=True, highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        complaints.print("interrupted; the same command goes on from where it was (adapt: with --resume)")
+    except SystemExit as ended:
+        if not limits.interrupted(ended):
+            raise
+        told = "interrupted; the same command goes on from where it was (adapt and infer: with --resume)"
+        complaints.print(told, soft_wrap=True)
         sys.exit(130)

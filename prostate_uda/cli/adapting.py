@@ -68,7 +68,10 @@ def adapt(
     size: Annotated[
         int | None, typer.Option(help="In-plane pixels (default: 96 phantoms, 192 scans).", rich_help_panel=DATA)
     ] = None,
-    normalize: Annotated[str, typer.Option(help="Intensity normalization.", rich_help_panel=DATA)] = "zscore",
+    normalize: Annotated[
+        str,
+        typer.Option(help="Intensity normalization (default: zscore; of pictures: imagenet).", rich_help_panel=DATA),
+    ] = "",
     augment: Annotated[
         str, typer.Option(help="Training augmentation (default: plain; recommended: strong).", rich_help_panel=DATA)
     ] = "",
@@ -118,7 +121,8 @@ def adapt(
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="float32, or bf16 (autocast; weights stay float32).", rich_help_panel=TRAINING)
+        str,
+        typer.Option(help="float32, tf32 (GPUs), or bf16 (autocast; weights stay float32).", rich_help_panel=TRAINING),
     ] = "float32",
     channels_last: Annotated[
         bool, typer.Option("--channels-last", help="Channels last in memory.", rich_help_panel=TRAINING)
@@ -182,7 +186,7 @@ def read_options(given: Sequence[str], flag: str = "--set", example: str = "ntm_
             raise SettingsError(f"{flag} {text!r}; allowed is name=value, such as {flag} {example}")
         try:
             options[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             options[name] = value
         if isinstance(options[name], list):
             options[name] = tuple(options[name])

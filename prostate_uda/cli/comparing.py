@@ -96,7 +96,7 @@ def ablate(
     """An ablation of metacorrection: the rows of a comparison differ in one setting; for the rest see compare."""
     from prostate_uda.recipes import ablation
 
-    _compare(ablation(what), out, seeds, protocols, (launcher, jobs, slurm), training)
+    _compare(ablation(what, training["source"]), out, seeds, protocols, (launcher, jobs, slurm), training)
 
 
 @app.command("rank")

@@ -30,6 +30,14 @@ Psa = Annotated[
     str | None,
     typer.Option(help="PSA in ng/mL of the one scan, or a CSV: case,psa.", rich_help_panel=WHAT),
 ]
+Keep = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identifiers",
+        help="Let names and reports tell whose scan it is, as DICOM headers and folders do.",
+        rich_help_panel=WHAT,
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep what an interrupted call has done.")]
 
 
@@ -63,6 +71,7 @@ def infer(
     batch_size: BatchSize = 0,
     device: Device = "auto",
     resume: Resume = False,
+    keep_identifiers: Keep = False,
 ) -> None:
     """Segment scans; each label map lies on its scan's own grid. Exit code 3: some scans failed, see failures.csv."""
     given = {name: value for name, value in locals().items() if name not in ("images", "bundle", "out")}
@@ -87,6 +96,7 @@ def review(
     precision: Precision = "float32",
     batch_size: BatchSize = 0,
     device: Device = "auto",
+    keep_identifiers: Keep = False,
 ) -> None:
     """Ready a run's result on its target's scans for a radiologist: maps, .seg.nrrd, DICOM SEG, report.html."""
     given = {name: value for name, value in locals().items() if name not in ("run", "out")}

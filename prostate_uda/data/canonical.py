@@ -39,7 +39,7 @@ def check_finished(root: Path) -> None:
         return
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}); run the same prepare command again") from error
     if not isinstance(content, dict) or content.get("status") != FINISHED:
         raise DataError(f"{root} was not prepared to the end; run the same prepare command again")

@@ -89,7 +89,7 @@ class DataList:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{path} cannot be read as a data list ({error}); give a file as in data_lists/") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise DataError(f"{path} is no data list: its 'format' is not {FORMAT!r}; give a file as in data_lists/")

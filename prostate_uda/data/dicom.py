@@ -4,32 +4,32 @@ Series are grouped by SeriesInstanceUID and sorted by position with GDCM (throug
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
-from prostate_uda.errors import DataError, GeometryError
+from prostate_uda.data.dicom_stack import normal_of
+from prostate_uda.errors import DataError
 
 SERIES_UID, STUDY_UID = "0020|000e", "0020|000d"
 DESCRIPTION, PROTOCOL = "0008|103e", "0018|1030"
 PATIENT_ID, PATIENT_NAME = "0010|0020", "0010|0010"
 POSITION, ORIENTATION = "0020|0032", "0020|0037"
+SPACING, ROWS, COLUMNS = "0028|0030", "0028|0010", "0028|0011"
+PLACE = (POSITION, ORIENTATION, SPACING, ROWS, COLUMNS)
+MR_IMAGE = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.4(\.1|\.4)?[\0\x02\x08]")
+"""The SOP classes of MR images, as they stand in a file; other objects, such as reports, are of no series of ours."""
+
+NO_MEMORY = "needs more memory than there is; see if its size in voxels is right, else take a machine with more"
 
 NOT_T2 = ("local", "scout", "survey", "adc", "dwi", "diff", "b-value", "bval", "trace")
 """Words in a description that say a series is no anatomical T2 even where ``t2`` stands beside them."""
-
-GAP_TOLERANCE = 0.05
-"""How far a distance between neighbouring slices may be from the median one, as a share of it."""
-
-DRIFT_TOLERANCE = 1e-2
-"""Sideways drift of the slice positions per millimetre along the stack above which the stack is sheared."""
-
 
 _QUIET = RLock()
 """Standard error is the whole process's: one thread at a time may point it elsewhere."""
@@ -47,6 +47,7 @@ class Series:
         orientation: ImageOrientationPatient, or None where the first image has none.
         patient: PatientID of the first image.
         patient_name: PatientName of the first image.
+        unreadable: Files beside its images that are named as images and are none: perhaps slices of it.
     """
 
     uid: str
@@ -56,6 +57,7 @@ class Series:
     orientation: tuple[float, ...] | None
     patient: str = ""
     patient_name: str = ""
+    unreadable: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -67,7 +69,7 @@ class Series:
         """Whether the slice normal lies within 45 degrees of head to foot."""
         if self.orientation is None:
             return False
-        return bool(abs(_normal(self.orientation)[2]) >= np.sqrt(0.5))
+        return bool(abs(normal_of(self.orientation)[2]) >= np.sqrt(0.5))
 
     @property
     def t2(self) -> bool:
@@ -80,7 +82,7 @@ class Series:
         return any(word in self.name.lower() for word in NOT_T2)
 
     def __str__(self) -> str:
-        plane = "axial" if self.axial else "not axial"
+        plane = "plane not told" if self.orientation is None else "axial" if self.axial else "not axial"
         return f"{self.name.strip() or self.uid} ({len(self.files)} images, {plane}, in {self.folder.name})"
 
 
@@ -106,15 +108,27 @@ def list_series(folder: Path) -> tuple[Series, ...]:
     """Every DICOM series at or below ``folder``, in the order of folders and UIDs.
 
     Raises:
-        DataError: If a file with the name of an image cannot be read as DICOM.
+        DataError: If an image's header cannot be read.
     """
-    found = []
+    found: list[Series] = []
     with quiet():
         for inside in dicom_folders(folder):
-            for uid in sorted(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(inside))):
-                files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(inside), uid)
-                found.append(_series(tuple(Path(file) for file in files)))
+            names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames
+            uids = sorted(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(inside)))
+            series = [tuple(Path(file) for file in names(str(inside), uid)) for uid in uids]
+            others = set(inside.iterdir()).difference(*series)
+            unreadable = tuple(sorted(path for path in others if _is_damaged(path)))
+            found += [replace(_series(files), unreadable=unreadable) for files in series]
     return tuple(found)
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a file that is of no series should be: named as an image without being DICOM, or an MR image's rest."""
+    if not is_dicom(path):
+        return False
+    with path.open("rb") as file:
+        start = file.read(1024)
+    return start[128:132] != b"DICM" or MR_IMAGE.search(start) is not None
 
 
 def choose_series(folder: Path) -> Series:
@@ -125,12 +139,28 @@ def choose_series(folder: Path) -> Series:
             patients: one of them would be taken and the others lost without a word.
     """
     series = list_series(folder)
+    if not series:
+        _check_damaged(folder)
     patients = {one.patient for one in series if one.patient}
     studies = {one.study for one in series if one.axial and one.t2}
     for found, what in ((patients, "patients"), (studies, "studies")):
         if len(found) > 1:
             raise DataError(f"{folder}: these are {len(found)} {what}; give each one's folder, {folder}/*")
     return choose_among(series, folder)
+
+
+def _check_damaged(folder: Path) -> None:
+    """Tell damaged DICOM from none.
+
+    Raises:
+        DataError: If there are files named as images.
+    """
+    named = [path for inside in dicom_folders(folder) for path in sorted(inside.iterdir()) if is_dicom(path)]
+    if named:
+        raise DataError(
+            f"{folder}: none of {len(named)} DICOM files is an image that can be read, such as {named[0].name}; export "
+            "the series again"
+        )
 
 
 def choose_among(series: Sequence[Series], folder: Path) -> Series:
@@ -140,7 +170,8 @@ def choose_among(series: Sequence[Series], folder: Path) -> Series:
         DataError: If there is no series, or several and not exactly one of them is an axial T2; it names the folder.
     """
     if not series:
-        raise DataError(f"{folder} holds no DICOM image; give a folder with a series, or a NIfTI, NRRD or MHA file")
+        what = "no NIfTI, NRRD or MHA file right in it, no DICOM at any depth"
+        raise DataError(f"{folder} holds no scan: {what}; give a scan, or its folder")
     if len(series) == 1:
         return series[0]
     fitting = [one for one in series if one.axial and one.t2]
@@ -158,26 +189,7 @@ def study_of(folder: Path) -> str:
     if first is None:
         return ""
     with quiet():
-        return _headers((first,))[0].get(STUDY_UID, "").strip()
-
-
-def read_series(series: Series) -> sitk.Image:
-    """Read a series as a 3D image with its rescale slope applied.
-
-    Raises:
-        DataError: If a slice is missing or damaged, or positions repeat.
-        GeometryError: If the slices are not parallel or their stack is sheared.
-    """
-    try:
-        with quiet():
-            if len(series.files) == 1:
-                return _read_single(series)
-            _check_stack(series)
-            reader = sitk.ImageSeriesReader()
-            reader.SetFileNames([str(file) for file in series.files])
-            return reader.Execute()
-    except RuntimeError as error:
-        raise DataError(f"{series.folder}: {itk_reason(error)}; export the series again") from error
+        return headers_of((first,))[0].get(STUDY_UID, "").strip()
 
 
 @contextmanager
@@ -210,22 +222,26 @@ def itk_reason(error: RuntimeError) -> str:
 
 
 def _series(files: tuple[Path, ...]) -> Series:
-    header = _headers(files[:1])[0]
+    header = headers_of(files[:1])[0]
     names = dict.fromkeys((header.get(DESCRIPTION, "").strip(), header.get(PROTOCOL, "").strip()))
     return Series(
         uid=header.get(SERIES_UID, "").strip(),
         study=header.get(STUDY_UID, "").strip(),
         name=" / ".join(name for name in names if name),
         files=files,
-        orientation=_numbers(header, ORIENTATION, 6),
+        orientation=numbers_of(header, ORIENTATION, 6),
         patient=header.get(PATIENT_ID, "").strip(),
         patient_name=header.get(PATIENT_NAME, "").strip(),
     )
 
 
-def _headers(files: Iterable[Path]) -> list[dict[str, str]]:
-    """The tags we look at, of each file."""
-    wanted = (SERIES_UID, STUDY_UID, DESCRIPTION, PROTOCOL, PATIENT_ID, PATIENT_NAME, POSITION, ORIENTATION)
+def headers_of(files: Iterable[Path]) -> list[dict[str, str]]:
+    """The tags we look at, of each file.
+
+    Raises:
+        DataError: One cannot be read.
+    """
+    wanted = (SERIES_UID, STUDY_UID, DESCRIPTION, PROTOCOL, PATIENT_ID, PATIENT_NAME, *PLACE)
     headers = []
     for file in files:
         reader = sitk.ImageFileReader()
@@ -238,60 +254,10 @@ def _headers(files: Iterable[Path]) -> list[dict[str, str]]:
     return headers
 
 
-def _numbers(header: dict[str, str], key: str, count: int) -> tuple[float, ...] | None:
+def numbers_of(header: dict[str, str], key: str, count: int) -> tuple[float, ...] | None:
+    """A tag's ``count`` numbers; None where it is missing or holds others."""
     try:
         values = tuple(float(value) for value in header.get(key, "").split("\\"))
     except ValueError:
         return None
     return values if len(values) == count else None
-
-
-def _normal(orientation: tuple[float, ...]) -> NDArray[np.float64]:
-    normal: NDArray[np.float64] = np.cross(orientation[:3], orientation[3:])
-    return normal / max(float(np.linalg.norm(normal)), 1e-12)
-
-
-def _read_single(series: Series) -> sitk.Image:
-    """Read a series that is one file: an enhanced multi-frame image, else it is no volume."""
-    image = sitk.ReadImage(str(series.files[0]))
-    if image.GetDimension() != 3 or image.GetSize()[2] < 2:
-        raise DataError(f"{series.folder}: the series {series} has a single slice; a stack of slices is needed")
-    return image
-
-
-def _check_stack(series: Series) -> None:
-    """Check that the slices are parallel, evenly spaced along their normal and not shifted sideways."""
-    folder = series.folder
-    headers = _headers(series.files)
-    positions = [_numbers(header, POSITION, 3) for header in headers]
-    orientations = [_numbers(header, ORIENTATION, 6) for header in headers]
-    if series.orientation is None or None in positions or None in orientations:
-        raise DataError(f"{folder}: images without position or orientation in {series}; export the series again")
-    if not np.allclose(np.array(orientations, dtype=float), series.orientation, atol=1e-3):
-        raise GeometryError(f"{folder}: the images of {series} are not parallel; a localizer is no volume")
-    points = np.array(positions, dtype=np.float64)
-    normal = _normal(series.orientation)
-    along = points @ normal
-    _check_steps(np.diff(np.sort(along)), folder, series)
-    sideways = (points[-1] - points[0]) - (along[-1] - along[0]) * normal
-    if np.linalg.norm(sideways) > DRIFT_TOLERANCE * abs(along[-1] - along[0]):
-        raise GeometryError(
-            f"{folder}: the slices of {series} are shifted sideways by {np.linalg.norm(sideways):.2f} mm over the "
-            "stack (tilted acquisition); resample the series to an orthogonal grid"
-        )
-
-
-def _check_steps(steps: NDArray[np.float64], folder: Path, series: Series) -> None:
-    if steps.min() < 1e-3:
-        first = int(np.argmin(steps)) + 1
-        raise DataError(
-            f"{folder}: images {first} and {first + 1} of {series} lie at the same position (several b-values, echoes "
-            "or time points); keep one image per position"
-        )
-    usual = float(np.median(steps))
-    worst = int(np.argmax(np.abs(steps - usual)))
-    if abs(steps[worst] - usual) > GAP_TOLERANCE * usual:
-        raise DataError(
-            f"{folder}: slices {worst + 1} and {worst + 2} of {series} are {steps[worst]:.2f} mm apart, the others "
-            f"{usual:.2f} mm: a slice is missing; export the series again"
-        )

@@ -15,6 +15,9 @@ from prostate_uda.errors import GeometryError
 SHEAR_TOLERANCE = 1e-3
 """Largest cosine between two voxel axes that still counts as a right angle (file headers are rounded)."""
 
+FARTHEST_MM = 1e7
+"""No number in an affine is larger: a scanner's bore is 2 m long, and beyond this float32 cannot tell voxels apart."""
+
 THICK_SLICE_RATIO = 1.2
 """A voxel axis this much longer than another counts as the slice axis; below it a volume is isotropic."""
 
@@ -28,7 +31,8 @@ class Grid:
         affine: ``(4, 4)`` voxel index to RAS millimetres; kept as a read-only float64 copy.
 
     Raises:
-        GeometryError: If the affine is not finite, singular or sheared, or the shape is not three positive numbers.
+        GeometryError: If the affine is not finite, beyond any room, singular or sheared, or the shape is not three
+            positive numbers.
     """
 
     shape: tuple[int, int, int]
@@ -91,6 +95,11 @@ def _checked_affine(affine: ArrayLike) -> NDArray[np.float64]:
         raise GeometryError(f"an affine of shape {matrix.shape}; a 4 x 4 matrix is needed")
     if not np.isfinite(matrix).all():
         raise GeometryError("an affine that is not finite; the file's header is damaged, convert the series again")
+    if np.abs(matrix).max() > FARTHEST_MM:
+        raise GeometryError(
+            f"an affine with {np.abs(matrix).max():.3g} in it; at most {FARTHEST_MM:g} mm are allowed: the file's "
+            "header is damaged, convert the series again"
+        )
     if not np.allclose(matrix[3], (0, 0, 0, 1)):
         raise GeometryError(f"an affine whose last row is {matrix[3].tolist()}; it must be 0 0 0 1")
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)

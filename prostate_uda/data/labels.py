@@ -18,6 +18,9 @@ ZONE_WORDS: Mapping[int, tuple[str, ...]] = {
 }
 """What a data list may call our zones. NCI-ISBI's central gland (transition and central zone) counts as TZ."""
 
+ZONES = tuple(words[0] for words in ZONE_WORDS.values())
+"""Their usual names, by number."""
+
 
 def values_by_name(
     names: Mapping[str, str] | Mapping[int, str], words: Mapping[int, tuple[str, ...]] = ZONE_WORDS

@@ -19,12 +19,10 @@ from torch import Tensor
 
 from prostate_uda.data.labels import ZONE_VALUES
 from prostate_uda.data.volumes import Volume, check_same_grid, read_image, read_label
-from prostate_uda.errors import DataError, ProstateUDAError, SettingsError
+from prostate_uda.errors import GeometryError, ProstateUDAError, SettingsError
 
 IMAGE, LABEL, LABEL_VALUES = "image", "label", "label_values"
 STRIDE = 8
-LARGEST_MM = 3000.0
-"""No scanner's field is larger; a header that says so has another unit."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,7 @@ class LoadVolumed(MapTransform):  # type: ignore[misc]  # MONAI ships no types
         out = dict(data)
         given = data[IMAGE]
         image = given if isinstance(given, Volume) else read_image(Path(given), self.channel)
-        _ = image.grid.slice_axis  # refuses what is not axial
-        _check_extent(image)
+        _check_axial(image)
         out[IMAGE] = _meta_tensor(image)
         if LABEL in data:
             label = read_label(Path(data[LABEL]), data.get(LABEL_VALUES, ZONE_VALUES))
@@ -84,13 +81,16 @@ class LoadVolumed(MapTransform):  # type: ignore[misc]  # MONAI ships no types
         return out
 
 
-def _check_extent(image: Volume) -> None:
-    """Refuse a header whose unit is wrong before a grid of its size is made."""
-    extent = max(count * step for count, step in zip(image.grid.shape, image.grid.spacing, strict=True))
-    if extent > LARGEST_MM:
-        raise DataError(
-            f"{image.source}: {extent:.0f} mm across; a scan has up to {LARGEST_MM:.0f}: is the voxel size in mm?"
-        )
+def _check_axial(image: Volume) -> None:
+    """Refuse what was not acquired axially; the message names the file.
+
+    Raises:
+        GeometryError: so it is.
+    """
+    try:
+        _ = image.grid.slice_axis
+    except GeometryError as error:
+        raise GeometryError(f"{image.source}: {error}") from error
 
 
 def _meta_tensor(volume: Volume) -> MetaTensor:

@@ -1,6 +1,7 @@
 """Floor 2: cases from files to slices on the working grid, each case read and preprocessed once, several at a time."""
 
 import hashlib
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from torch import Tensor
 
 from prostate_uda.data.cache import Store, content_hash
 from prostate_uda.data.domains.base import Case
+from prostate_uda.data.labels import ZONES
 from prostate_uda.data.preprocessing import IMAGE, LABEL, LABEL_VALUES
 from prostate_uda.data.volumes import Volume, check_same_grid, read_label
+from prostate_uda.errors import DataError
 from prostate_uda.maths.losses import IGNORE
 
 WORKERS = 2
@@ -95,6 +98,22 @@ def read_truth(case: Case, volume: Volume) -> NDArray[np.uint8] | None:
     check_same_grid(label, volume)
     truth: NDArray[np.uint8] = label.array
     return truth
+
+
+def zone_amounts(case: Case) -> Tensor:
+    """``(3,)`` float64 mL of background, PZ and TZ in a case's label.
+
+    Args:
+        case: Labelled.
+
+    Raises:
+        DataError: The label cannot be used, or there is none.
+    """
+    if case.label is None:
+        raise DataError(f"{case.id} has no label to measure zones in; give a labelled case")
+    label = read_label(case.label, case.values)
+    counts = torch.from_numpy(label.array).flatten().long().bincount(minlength=len(ZONES))
+    return counts[: len(ZONES)].double() * (math.prod(label.grid.spacing) / 1000)
 
 
 class Remembered(MapTransform):  # type: ignore[misc]  # MONAI ships no types

@@ -6,6 +6,7 @@ working grid's ``(X, Y)`` transposed.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from zlib import crc32
 
 import numpy as np
@@ -18,6 +19,29 @@ from prostate_uda.data.domains.base import Case
 from prostate_uda.data.reading import CaseReader
 from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.maths.stacks import adjacent_slices
+
+
+class ImageSet(Protocol):
+    """What training draws from: slices of volumes in memory, or pictures that are read when they are asked for."""
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """The case that each image is of."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    def stack(self, index: Tensor, depth: int) -> Tensor:
+        """``(B, k, H, W)`` float32, the network's channels: adjacent slices, or colours."""
+
+    def marks(self, index: Tensor) -> Tensor:
+        """``(B, H, W)`` uint8 classes, IGNORE where nothing is known."""
+
+    def foreground(self) -> list[int]:
+        """The images whose label holds a class that is looked for."""
+
+    def in_order(self, batch_size: int, depth: int) -> Iterator[Batch]:
+        """Every image once, as it is."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,10 @@ class SliceSet:
         """``(B, k, H, W)``: each slice between its neighbours of the same case."""
         return self.images[adjacent_slices(index, depth, self.first[index], self.last[index])]
 
+    def marks(self, index: Tensor) -> Tensor:
+        """``(B, H, W)`` uint8, the labels of these slices."""
+        return self.labels[index]
+
     def in_order(self, batch_size: int, depth: int) -> Iterator[Batch]:
         """Every slice once, as it is.
 
@@ -119,7 +147,7 @@ class BatchStream:
 
     def __init__(
         self,
-        slices: SliceSet,
+        slices: ImageSet,
         *,
         batch_size: int,
         depth: int,
@@ -147,7 +175,7 @@ class BatchStream:
         With a foreground share, slices with gland and all slices are two pools with epochs of their own.
         """
         index = torch.tensor(self._drawn(step))
-        images, labels = self.slices.stack(index, self.depth), self.slices.labels[index].float()
+        images, labels = self.slices.stack(index, self.depth), self.slices.marks(index).float()
         seeds = np.random.default_rng([*self.key, 1, step]).integers(2**31, size=self.batch_size)
         drawn = []
         for image, label, seed in zip(images, labels, seeds, strict=True):

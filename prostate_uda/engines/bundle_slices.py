@@ -42,7 +42,7 @@ class Slices(Sequence[dict[str, Tensor]]):
         if not -len(self) <= place < len(self):
             raise IndexError(place)
         index = torch.tensor([place % len(self)])
-        return {"image": self.slices.stack(index, self.depth)[0], "label": self.slices.labels[index].float()}
+        return {"image": self.slices.stack(index, self.depth)[0], "label": self.slices.marks(index).float()}
 
 
 def slices_of(cases: Sequence[Case], preprocessing: Compose, depth: int = 1) -> Slices:

@@ -1,6 +1,7 @@
 """Floor 4: one file that holds a state, written whole or not at all."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,21 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     Args:
         path: Where; its folder is made.
         content: What ``torch.load(weights_only=True)`` can read back.
+
+    Raises:
+        CheckpointError: it cannot be written; what was there before is still there, and nothing is left half done.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    torch.save({"format": FORMAT, **content}, partial)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"format": FORMAT, **content}, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's own writer knows RuntimeError alone
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} cannot be written ({' '.join(str(error).split())[:120]}); make room or allow writing, and resume"
+        ) from error
 
 
 def load(path: Path, device: torch.device | str = "cpu", *, mmap: bool = False) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Floor 4: case by case on the native grid, never slice-averaged."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,8 +12,12 @@ from monai.transforms import Compose
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from prostate_uda.data.domains.base import Case
+from prostate_uda.data.labels import ZONES
 from prostate_uda.data.preprocessing import to_native
+from prostate_uda.data.reading import zone_amounts
 from prostate_uda.data.volumes import Volume, read_image
+from prostate_uda.data.writing import write_label
 from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.metrics import assd, hd95, summarize, volume_ml, zone_dice
 
@@ -29,7 +34,12 @@ class Segmenter:
         inferer: Slices to volume.
         device: Where the network lives.
         channel: Which channel of a 4D image is T2.
+        classes: Names of the classes, by number.
+        suffix: Of a label's file.
     """
+
+    classes: ClassVar[tuple[str, ...]] = ZONES
+    suffix: ClassVar[str] = ".nii.gz"
 
     network: nn.Module
     preprocessing: Compose
@@ -51,6 +61,18 @@ class Segmenter:
         with torch.inference_mode():
             logits: Tensor = self.inferer(volume.to(self.device)[None, None], self.network)[0].float().cpu()
         return logits
+
+    def unit(self, image: Path) -> float:
+        """ML of a voxel."""
+        return math.prod(read_image(image, self.channel).grid.spacing) / 1000
+
+    def amounts(self, case: Case) -> Tensor:
+        """``(3,)`` float64 mL of background, PZ and TZ in a labelled case."""
+        return zone_amounts(case)
+
+    def write_label(self, path: Path, label: NDArray[np.uint8], image: Path) -> None:
+        """A NIfTI on the image's grid, whole or not at all."""
+        write_label(path, label, read_image(image, self.channel))
 
     def __call__(self, image: Path) -> tuple[Volume, NDArray[np.uint8]]:
         """The image as stored, and its labels ``(X, Y, Z)`` on the same grid."""

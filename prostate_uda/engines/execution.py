@@ -4,11 +4,11 @@
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 
@@ -16,6 +16,7 @@ from prostate_uda.errors import SettingsError
 from prostate_uda.methods.base import State
 
 Made = TypeVar("Made")
+Precision = Literal["float32", "tf32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,9 @@ class Execution:
     """How the steps of a stage are computed.
 
     Attributes:
-        precision: ``float32``, or ``bf16``: convolutions under autocast; weights, losses and checkpoints stay float32.
+        precision: ``float32``; ``tf32``, whose products on a GPU have 10 bits behind the point, too few for a
+            finite-difference meta step (docs/performance.md); or ``bf16``: convolutions under autocast. Weights, losses
+            and checkpoints stay float32.
         channels_last: Whether images and the weights of convolutions lie in memory with the channels last.
         prefetch: Batches made ahead of the step that needs them, in a thread of their own; 0 makes each when needed.
 
@@ -31,14 +34,14 @@ class Execution:
         SettingsError: a precision that is not offered, or fewer than no batch.
     """
 
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
     channels_last: bool = False
     prefetch: int = 2
 
     def __post_init__(self) -> None:
-        if self.precision not in ("float32", "bf16"):
+        if self.precision not in get_args(Precision):
             raise SettingsError(
-                f"precision {self.precision!r}; choose float32 or bf16 (float16 would need loss scaling)"
+                f"precision {self.precision!r}; choose float32, tf32 or bf16 (float16 would need loss scaling)"
             )
         if self.prefetch < 0:
             raise SettingsError(f"prefetch is {self.prefetch}; allowed is 0 or more batches")
@@ -48,6 +51,17 @@ class Execution:
         """What :class:`~prostate_uda.engines.trainer.AdaptationTrainer` is told; the names are MONAI's."""
         layout = {"memory_format": torch.channels_last} if self.channels_last else {}
         return {"amp": self.precision == "bf16", "to_kwargs": layout, "non_blocking": True}
+
+    @contextmanager
+    def products(self) -> Iterator[None]:
+        """Products of a GPU in the precision asked for: torch's own default rounds those of convolutions to TF32."""
+        convolutions, matrices = torch.backends.cudnn, torch.backends.cuda.matmul
+        before = convolutions.allow_tf32, matrices.allow_tf32
+        try:
+            convolutions.allow_tf32 = matrices.allow_tf32 = self.precision != "float32"
+            yield
+        finally:
+            convolutions.allow_tf32, matrices.allow_tf32 = before
 
     def lay_out(self, state: State) -> None:
         """Give the weights the layout asked for; values, names and the optimizers' hold on them stay."""

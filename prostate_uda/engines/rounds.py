@@ -1,9 +1,9 @@
 """Floor 4: pseudo-labels, made once per round by a frozen teacher and kept as files."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,19 +12,45 @@ from torch import Tensor
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.data.domains.base import Case
-from prostate_uda.data.volumes import read_image
-from prostate_uda.data.writing import write_label
-from prostate_uda.engines.evaluation import Segmenter
 from prostate_uda.engines.observers import Progress
 from prostate_uda.maths.noise import confusion_counts
 from prostate_uda.maths.selection import Selection
 from prostate_uda.networks.teacher import Teacher
 
 
+class Labeller(Protocol):
+    """A frozen network over whole files: what a round asks of it, be they volumes or pictures.
+
+    Attributes:
+        classes: Their names, by number.
+        suffix: Of a label's file.
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C names."""
+
+    @property
+    def suffix(self) -> str:
+        """Such as ``.nii.gz``."""
+
+    def probabilities(self, image: Path) -> Tensor:
+        """``(C, ...)`` on the image's own grid."""
+
+    def unit(self, image: Path) -> float:
+        """What one pixel of the image amounts to: mL, or its share of the picture."""
+
+    def amounts(self, case: Case) -> Tensor:
+        """``(C,)`` float64, how much of each class a labelled case holds, in the same unit."""
+
+    def write_label(self, path: Path, label: NDArray[np.uint8], image: Path) -> None:
+        """Write a label on the image's grid, whole or not at all."""
+
+
 def count_cases(
-    teacher: Segmenter, cases: Sequence[Case], selection: Selection, progress: Progress, title: str
+    teacher: Labeller, cases: Sequence[Case], selection: Selection, progress: Progress, title: str
 ) -> Tensor:
-    """What the rule counts of the teacher's predictions, over all voxels of the cases.
+    """What the rule counts of the teacher's predictions, over all pixels of the cases.
 
     Args:
         teacher: Does not move while the round lasts.
@@ -39,8 +65,7 @@ def count_cases(
     with progress.task(title, len(cases)) as task:
         counts = []
         for case in cases:
-            voxel_ml = math.prod(read_image(case.image, teacher.channel).grid.spacing) / 1000
-            counts.append(selection.count(teacher.probabilities(case.image), voxel_ml))
+            counts.append(selection.count(teacher.probabilities(case.image), teacher.unit(case.image)))
             task.advance()
     return torch.stack(counts).sum(dim=0)
 
@@ -72,7 +97,7 @@ def count_confusion(
 
 
 def label_cases(
-    teacher: Segmenter,
+    teacher: Labeller,
     cases: Sequence[Case],
     folder: Path,
     selection: Selection,
@@ -89,7 +114,7 @@ def label_cases(
     Args:
         teacher: Does not move while the round lasts.
         cases: Unlabelled.
-        folder: Gets one NIfTI per case, 255 where the rule keeps no label.
+        folder: Gets one file per case, 255 where the rule keeps no label.
         selection: The rule.
         thresholds: ``(C,)``, the rule's for the whole target.
         progress: Is told.
@@ -100,11 +125,11 @@ def label_cases(
     labelled = []
     with progress.task(title, len(cases)) as task:
         for case in cases:
-            path = folder / f"{case.id}.nii.gz"
+            path = folder / f"{case.id}{teacher.suffix}"
             if not path.exists():
                 label = selection.labels(teacher.probabilities(case.image), thresholds).numpy()
                 label = label if distort is None else distort(label, case.id)
-                write_label(path, label, read_image(case.image, teacher.channel))
+                teacher.write_label(path, label, case.image)
             labelled.append(replace(case, label=path))
             task.advance()
     return tuple(labelled)

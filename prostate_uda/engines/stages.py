@@ -2,20 +2,24 @@
 
 import json
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys
 from torch import nn
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.data.slices import BatchStream
 from prostate_uda.engines import checkpoints
 from prostate_uda.engines.execution import Execution, ahead
+from prostate_uda.engines.guards import Guard, GuardError, Guards, Looks, and_more, not_finite
 from prostate_uda.engines.observers import Progress, Task
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair
 from prostate_uda.errors import CheckpointError
@@ -54,6 +58,8 @@ class Workplace:
         checkpoint_every: Steps.
         writes: Whether checkpoints and logs are written here; of several processes only one does.
         execution: How steps are computed.
+        guards: When a stage is stopped, or warned of.
+        classes: Names of the classes, by number; for warnings.
     """
 
     folder: Path
@@ -62,6 +68,8 @@ class Workplace:
     checkpoint_every: int
     writes: bool = True
     execution: Execution = field(default_factory=Execution)
+    guards: Guards = field(default_factory=Guards)
+    classes: tuple[str, ...] = ()
 
     def checkpoint(self, stage: str) -> Path:
         """The file with the stage's state."""
@@ -116,18 +124,26 @@ def train(
         place: Where.
         domain_predictor: For methods that need one.
         teacher: What made the pseudo-labels, for methods that need it.
+
+    Raises:
+        GuardError: a loss, an NTM or the state is not finite, or a learned NTM has run away. The checkpoint that was
+            there before stays.
+        CheckpointError: the checkpoint that is there is of another method, or damaged.
     """
     state = stage.method.prepare(
         network, stage.optimization, seed=stage.seed, domain_predictor=domain_predictor, teacher=teacher
     )
     path, total = place.checkpoint(stage.name), stage.optimization.total_steps
+    guard = Guard(state, place.guards, place.classes)
     if path.exists():
-        state.load_state_dict(_saved(path, stage, place.device))
+        state.load_state_dict(_saved(path, stage))
     if state.step >= total:
         place.progress.note(f"{stage.title}: already done")
         return state
     make = partial(pairs.at, pin=place.device.type == "cuda")
     with (
+        _placed(stage, path),
+        place.execution.products(),
         closing(ahead(make, range(state.step, total), place.execution.prefetch)) as batches,
         place.progress.task(stage.title, total, state.step) as task,
         _opened_log(place, stage, state) as lines,
@@ -140,10 +156,12 @@ def train(
             adaptation=state,
             epoch_length=total - state.step,
             decollate=False,
+            guard=guard,
             **place.execution.trainer_options,
         )
         place.execution.lay_out(state)
-        _Watch(stage, state, task, lines, place).attach(trainer)
+        looks = None if pairs.target is None or not place.writes else Looks(place.guards.looks, place.classes)
+        _Watch(stage, task, lines, place, looks).attach(trainer)
         trainer.run()
     place.execution.lay_back(state)
     _save(place, stage, state)
@@ -156,38 +174,84 @@ def _save(place: Workplace, stage: Stage, state: State) -> None:
         checkpoints.save(place.checkpoint(stage.name), content)
 
 
-def _saved(path: Path, stage: Stage, device: torch.device) -> dict[str, Any]:
-    """The state in a checkpoint of this stage; two methods' states may look alike, so the method is compared."""
-    content = checkpoints.load(path, device)
+def _saved(path: Path, stage: Stage) -> dict[str, Any]:
+    """The state in a checkpoint of this stage; two methods' states may look alike, so the method is compared.
+
+    On the CPU: what belongs elsewhere is copied there, but for the optimizers' counts of steps, which torch keeps here
+    and would wait for in every step where they came from a GPU.
+    """
+    content = checkpoints.load(path)
     if content.get("method") != repr(stage.method):
         raise CheckpointError(
             f"{path} was written by {content.get('method')}, this is {stage.method!r}; resume with the same method"
         )
+    bad = not_finite(content["state"])
+    if bad:
+        raise CheckpointError(f"{path} holds numbers that are not finite ({and_more(bad, 1)}); delete it and resume")
     return dict(content["state"])
 
 
+@contextmanager
+def _placed(stage: Stage, path: Path) -> Iterator[None]:
+    """Say in which stage a guard stopped, and what is left."""
+    try:
+        yield
+    except GuardError as error:
+        if path.exists():
+            step = checkpoints.load(path, mmap=True)["state"]["step"]
+            left = f"the last good checkpoint is {path}, of step {step}"
+        else:
+            left = "there is no checkpoint of this stage yet"
+        raise GuardError(f"{stage.title}: {error}; {left}") from error
+
+
 class _Watch:
-    """After each step: a line in the log, the bar, and now and then a checkpoint."""
+    """After each step: a line in the log, the bar, and now and then a look at the state and a checkpoint."""
 
-    def __init__(self, stage: Stage, state: State, task: Task, lines: TextIO, place: Workplace) -> None:
-        self.stage, self.state, self.task, self.lines, self.place = stage, state, task, lines, place
+    def __init__(self, stage: Stage, task: Task, lines: TextIO, place: Workplace, looks: Looks | None) -> None:
+        self.stage, self.task, self.lines, self.place, self.looks = stage, task, lines, place, looks
+        self.begun = False
 
-    def attach(self, trainer: Engine) -> None:
+    def attach(self, trainer: AdaptationTrainer) -> None:
+        trainer.add_event_handler(IterationEvents.INNER_ITERATION_STARTED, self._begin)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
-        values = {name: float(value) for name, value in engine.state.output.items() if value.ndim == 0}
-        self.lines.write(json.dumps({"step": self.state.step, **values, **self._transitions()}) + "\n")
-        self.task.advance(1, values)
-        if self.state.step % self.place.checkpoint_every == 0:
-            _save(self.place, self.stage, self.state)
+    def _begin(self, trainer: AdaptationTrainer) -> None:
+        """What the network predicts before the first step; the step's batch is on the device now."""
+        if not self.begun:
+            self._lost(trainer)
+        self.begun = True
 
-    def _transitions(self) -> dict[str, Any]:
-        """The NTMs of the step, ``(L, C, C)`` as nested lists, where the method has some."""
-        if "ntm" not in self.state.tensors:
+    def __call__(self, trainer: AdaptationTrainer) -> None:
+        losses, ntm = trainer.readings
+        step, total = trainer.adaptation.step, self.stage.optimization.total_steps
+        due = step % self.place.checkpoint_every == 0
+        if due or step == total:  # the last state is saved by who began the stage
+            trainer.guard.check_state(Pair(*trainer.state.batch).cases)
+        lost = self._lost(trainer) if due else {}
+        transitions = {} if ntm is None else {"ntm": _rounded(ntm.tolist())}
+        self.lines.write(json.dumps({"step": step, **losses, **lost, **transitions}) + "\n")
+        self.task.advance(1, losses)
+        if due:
+            _save(self.place, self.stage, trainer.adaptation)
+
+    def _lost(self, trainer: AdaptationTrainer) -> dict[str, list[str]]:
+        """The classes that the network no longer predicts on the target, for the log; the user is told once."""
+        if self.looks is None:
             return {}
-        ntm = self.state.tensors["ntm"].tolist()
-        return {"ntm": [[[round(entry, 5) for entry in row] for row in level] for level in ntm]}
+        news = self.looks.look(trainer.adaptation.network, trainer.state.output[CommonKeys.IMAGE])
+        if news:
+            self.place.progress.note(
+                f"warning: {self.stage.title}, step {trainer.adaptation.step}: the network no longer predicts "
+                f"{' or '.join(news)} on the target; a lower learning rate, or a method that selects labels by class, "
+                "may help"
+            )
+        return {"vanished": self.looks.lost} if self.looks.lost else {}
+
+
+def _rounded(ntm: list[list[list[float]]]) -> list[list[list[float]]]:
+    """NTMs ``(L, C, C)`` as they are logged."""
+    return [[[round(entry, 5) for entry in row] for row in level] for level in ntm]
 
 
 def _opened_log(place: Workplace, stage: Stage, state: State) -> TextIO:

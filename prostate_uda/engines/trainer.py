@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.engines.execution import autocast
-from prostate_uda.errors import ProstateUDAError, SettingsError, ShapeError
+from prostate_uda.engines.guards import Guard, Readings, TrainingError
+from prostate_uda.errors import SettingsError, ShapeError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.methods.base import Losses, Method, State
 
-
-class TrainingError(ProstateUDAError):
-    """Training cannot go on: a loss is not finite."""
+__all__ = ["AdaptationTrainer", "Pair", "PairedLoader", "TrainingError", "as_batch"]
 
 
 class Pair(NamedTuple):
@@ -27,6 +26,11 @@ class Pair(NamedTuple):
 
     source: Batch | Mapping[str, Tensor]
     target: Batch | Mapping[str, Tensor]
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Of both, where their batches say so."""
+        return tuple(case for batch in self if isinstance(batch, Batch) for case in batch.cases)
 
 
 class PairedLoader:
@@ -107,8 +111,9 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
     """Any :class:`Method` under MONAI's trainer, so that every MONAI handler works on it.
 
     ``engine.state.output`` holds ``image`` and ``label`` of the target batch, every named loss of the step, and their
-    ``source`` + ``target`` as ``loss``. There is no ``pred``: a step runs several passes, so metrics belong into a
-    validator (``ValidationHandler``), not into ``key_train_metric``. Handlers see the usual iteration events.
+    ``source`` + ``target`` as ``loss``; ``engine.readings`` holds the losses as numbers. There is no ``pred``: a step
+    runs several passes, so metrics belong into a validator (``ValidationHandler``), not into ``key_train_metric``.
+    Handlers see the usual iteration events.
 
     Args:
         device: Where to train.
@@ -119,6 +124,7 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
         epoch_length: Needed when the loader has no length.
         amp: Run the step under autocast to bfloat16, which needs no loss scaling; weights stay float32.
         amp_kwargs: Of ``torch.autocast``.
+        guard: Stops the training that goes wrong; by default the usual one, for a state that is at its start.
         options: Of ``monai.engines.SupervisedTrainer`` (``train_handlers``, …); ``to_kwargs`` is for images alone.
 
     Raises:
@@ -136,12 +142,15 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
         epoch_length: int | None = None,
         amp: bool = False,
         amp_kwargs: Mapping[str, Any] | None = None,
+        guard: Guard | None = None,
         **options: Any,  # noqa: ANN401  handed on to MONAI unread
     ) -> None:
         if options.get("compile"):
             raise SettingsError("compile=True; leave it out: MONAI would compile a wrapper that no method calls")
         self.method = method
         self.adaptation = adaptation
+        self.guard = guard or Guard(adaptation)
+        self.readings: Readings = Readings({}, None)
         # not handed on: MONAI would make a GradScaler, which bfloat16 has no use for and the CPU warns of
         self.precision = autocast(torch.device(device), amp_kwargs or {}) if amp else nullcontext()
         super().__init__(
@@ -170,7 +179,9 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
         engine.fire_event(IterationEvents.INNER_ITERATION_STARTED)
         named = self.compute(source, target)
         engine.fire_event(IterationEvents.INNER_ITERATION_COMPLETED)
-        engine.state.output |= {CommonKeys.LOSS: self._total(named), **named}
+        total = torch.stack([named[name] for name in ("source", "target") if name in named]).sum()
+        self.readings = self.guard.read({CommonKeys.LOSS: total, **named}, Pair(*batchdata).cases)
+        engine.state.output |= {CommonKeys.LOSS: total, **named}
         for event in (
             IterationEvents.FORWARD_COMPLETED,
             IterationEvents.LOSS_COMPLETED,
@@ -180,13 +191,3 @@ class AdaptationTrainer(SupervisedTrainer):  # type: ignore[misc]  # MONAI ships
             engine.fire_event(event)
         output: dict[str, Any] = engine.state.output
         return output
-
-    def _total(self, named: Mapping[str, Tensor]) -> Tensor:
-        total = torch.stack([named[name] for name in ("source", "target") if name in named]).sum()
-        if not all(bool(torch.isfinite(value)) for value in named.values()):
-            values = ", ".join(f"{name} {float(value):.3g}" for name, value in named.items())
-            raise TrainingError(
-                f"loss is not finite at step {self.adaptation.step} ({values}); "
-                "lower the learning rate, or look for non-finite images with the data check"
-            )
-        return total

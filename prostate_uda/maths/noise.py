@@ -141,3 +141,18 @@ def descend(transition: Tensor, gradient: Tensor, rate: float) -> Tensor:
     """
     scale = gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
     return project_rows(transition - rate * (gradient / scale))
+
+
+def run_away(transitions: Tensor, start: Tensor, floor: float) -> list[tuple[int, int]]:
+    """The rows that a learned NTM has given up: weakening what the labels say always helps a loss on other pixels.
+
+    Args:
+        transitions: ``(L, C, C)`` row-stochastic, of L levels.
+        start: The same of the beginning; a class that the teacher hardly ever found begins low, and may stay there.
+        floor: Share of its start that a row's diagonal keeps at least.
+
+    Returns:
+        ``(level, class)`` of each, from 0.
+    """
+    kept, first = (matrix.diagonal(dim1=-2, dim2=-1) for matrix in (transitions, start))
+    return [(int(level), int(row)) for level, row in torch.nonzero(kept < floor * first)]

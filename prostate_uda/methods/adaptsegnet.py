@@ -7,6 +7,7 @@ domain predictor. The published predictor ends in a sigmoid and is trained with 
 """
 
 from dataclasses import dataclass
+from math import inf
 
 from torch import nn
 
@@ -33,14 +34,18 @@ from prostate_uda.methods.base import (
 from prostate_uda.networks.optimization import Optimization
 from prostate_uda.networks.teacher import Teacher
 
+DEEPEST, SHALLOWEST = "discriminator", "shallow_discriminator"
+"""Names of the discriminators."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptSegNet(Method):
-    """One discriminator on the deepest head's softmax.
+    """A discriminator on the deepest head's softmax, and one on the shallow head's where it has a weight.
 
     Attributes:
         level_weights: α of the segmentation loss, shallow to deep.
-        adversarial_weight: λ_adv.
+        adversarial_weight: λ_adv of the deepest head.
+        shallow_weight: λ_adv of the shallowest head: 2e-4 in the published multi-level model, 0 with a single level.
         discriminator_rate: Adam's rate for D.
         discriminator_channels: Channels of D's first layer.
         discriminator_stages: Stride-2 stages of D.
@@ -48,16 +53,18 @@ class AdaptSegNet(Method):
 
     level_weights: tuple[float, ...] = (0.1, 1.0)
     adversarial_weight: float = 1e-3
+    shallow_weight: float = 0.0
     discriminator_rate: float = 1e-4
     discriminator_channels: int = 64
     discriminator_stages: int = 4
 
     def __post_init__(self) -> None:
         check_level_weights(self.level_weights)
-        if self.adversarial_weight < 0 or self.discriminator_rate <= 0:
+        weights = self.adversarial_weight, self.shallow_weight
+        if not (all(0 <= weight < inf for weight in weights) and 0 < self.discriminator_rate < inf):
             raise SettingsError(
-                f"adversarial_weight {self.adversarial_weight}, discriminator_rate {self.discriminator_rate}; allowed "
-                "are a weight ≥ 0 and a rate > 0"
+                f"adversarial_weight {weights[0]}, shallow_weight {weights[1]}, discriminator_rate "
+                f"{self.discriminator_rate}; allowed are weights ≥ 0 and a rate > 0"
             )
         check_discriminator(self.discriminator_channels, self.discriminator_stages)
 
@@ -70,31 +77,39 @@ class AdaptSegNet(Method):
         domain_predictor: nn.Module | None = None,  # noqa: ARG002  the contract of every method
         teacher: Teacher | None = None,  # noqa: ARG002  the contract of every method
     ) -> State:
-        """The network and a fresh discriminator, each with its optimizer."""
-        discriminator = new_discriminator(
-            network, channels=self.discriminator_channels, stages=self.discriminator_stages, seed=seed
-        )
-        optimizers = {
-            "network": optimization.for_network(network),
-            "discriminator": discriminator_optimizer(discriminator, self.discriminator_rate),
-        }
-        return State(network, optimizers, modules={"discriminator": discriminator}, optimization=optimization)
+        """The network and a fresh discriminator per level that has a weight, each with its optimizer."""
+        state = State(network, {"network": optimization.for_network(network)}, optimization=optimization)
+        for number, (name, _, _) in enumerate(self._judged()):
+            judge = new_discriminator(
+                network, channels=self.discriminator_channels, stages=self.discriminator_stages, seed=seed + number
+            )
+            state.modules[name] = judge
+            state.optimizers[name] = discriminator_optimizer(judge, self.discriminator_rate)
+        return state
+
+    def _judged(self) -> list[tuple[str, int, float]]:
+        """Name of each discriminator, the level that it sees, and λ; the deepest level's is always there."""
+        deepest = (DEEPEST, -1, self.adversarial_weight)
+        return [deepest, (SHALLOWEST, 0, self.shallow_weight)] if self.shallow_weight else [deepest]
 
     def step(self, state: State, source: Batch, target: Batch) -> Losses:
-        """The network's step (segment the source, fool D on the target), then D's on the detached maps."""
+        """The network's step (segment the source, fool D on the target), then each D's on the detached maps."""
         state.network.train()
         state.schedule()
-        discriminator = state.modules["discriminator"].train()
         on_source, on_target = forward(state.network, source.image), forward(state.network, target.image)
         segmentation = segmentation_loss(on_source, source.label, self.level_weights)
-        target_map = on_target.final.softmax(dim=1)
-        fooling = domain_loss(discriminator(target_map), SOURCE)
-        descend(state.optimizers["network"], segmentation + self.adversarial_weight * fooling)
+        target_maps = {name: on_target.logits[level].softmax(dim=1) for name, level, _ in self._judged()}
+        fooled = {name: domain_loss(state.modules[name].train()(seen), SOURCE) for name, seen in target_maps.items()}
+        total = segmentation
+        for name, _, weight in self._judged():
+            total = total + weight * fooled[name]
+        descend(state.optimizers["network"], total)
 
-        source_map = on_source.final.softmax(dim=1).detach()
-        telling = domain_loss(discriminator(source_map), SOURCE) + domain_loss(
-            discriminator(target_map.detach()), TARGET
-        )
-        descend(state.optimizers["discriminator"], telling / 2)
+        told = {}
+        for name, level, _ in self._judged():
+            judge, source_map = state.modules[name], on_source.logits[level].softmax(dim=1).detach()
+            telling = domain_loss(judge(source_map), SOURCE) + domain_loss(judge(target_maps[name].detach()), TARGET)
+            descend(state.optimizers[name], telling / 2)
+            told[name] = telling / 2
         state.step += 1
-        return summed(source=segmentation, fooling=fooling, discriminator=telling / 2)
+        return summed(source=segmentation, fooling=fooled[DEEPEST], **told)

@@ -18,19 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from prostate_uda.data.domains import Case
-from prostate_uda.data.slices import BatchStream, SliceSet
-from prostate_uda.engines.evaluation import Segmenter
-from prostate_uda.engines.inference import SliceStackInferer
+from prostate_uda.data.slices import BatchStream, ImageSet
+from prostate_uda.engines.guards import label_counts, vanished
 from prostate_uda.engines.observers import Progress, Silent
-from prostate_uda.engines.rounds import count_confusion
+from prostate_uda.engines.rounds import Labeller, count_confusion
 from prostate_uda.engines.stages import Pairs, Stage, Workplace, train
 from prostate_uda.methods import TEACHERS, AdaptSegNet, Method, SourceOnly
 from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, load_imagenet_weights
 from prostate_uda.networks.synced import synced
 from prostate_uda.networks.teacher import Teacher
-from prostate_uda.recipes.bundle_folder import network_config, write_bundle
-from prostate_uda.recipes.judging import judge_run
 from prostate_uda.recipes.labelling import label_target, round_rule
+from prostate_uda.recipes.opening import open_world
 from prostate_uda.recipes.processes import is_first, own_name, own_share, processes, together
 from prostate_uda.recipes.record import FULL, Record, claimed, writing
 from prostate_uda.recipes.rehearsal import rehearse
@@ -44,11 +42,8 @@ from prostate_uda.recipes.resuming import (
     first_rule,
 )
 from prostate_uda.recipes.settings import AdaptSettings
-from prostate_uda.recipes.training_scans import training_scans
-from prostate_uda.recipes.world import World, open_world
-from prostate_uda.transforms import AUGMENTATIONS
+from prostate_uda.recipes.world import World
 
-CLASSES = 3
 SOURCE_ONLY = "source-only"
 SELECTION_RULE = "last step of the last round; no target label is used before the final evaluation"
 
@@ -59,7 +54,7 @@ class Bench:
 
     settings: AdaptSettings
     place: Workplace
-    world: World
+    world: World[Any, Any]
 
     def stage(self, name: str, title: str, method: Method, rate: float, steps: int) -> Stage:
         """A stretch of training."""
@@ -71,22 +66,23 @@ class Bench:
             seed=self.settings.seed,
         )
 
-    def stream(self, name: str, slices: SliceSet, augment: str | None = None) -> BatchStream:
+    def stream(self, name: str, images: ImageSet, augment: str | None = None) -> BatchStream:
         """This process's part of augmented batches that depend on nothing but the seed, the name and the step."""
+        settings = self.settings
         return BatchStream(
-            slices,
+            images,
             batch_size=own_share(self.settings.batch_size),
             depth=self.settings.depth,
             seed=self.settings.seed,
             name=own_name(name),
-            augment=AUGMENTATIONS[augment or self.settings.augment](),
+            augment=settings.kind.augmentation(augment or settings.augment, settings.shape),
         )
 
-    def segmenter(self, network: nn.Module, method: Method | None = None) -> Segmenter:
-        """The network as it is now, over whole volumes of the target; as a method has it for its pseudo-labels."""
-        inferer = SliceStackInferer(self.settings.depth, batch_size=16)
-        made = FinalLogits(network) if method is None else method.labeller(FinalLogits(network))
-        return Segmenter(made, self.world.pipeline.preprocessing, inferer, self.place.device)
+    def segmenter(self, network: nn.Module, method: Method | None = None) -> Labeller:
+        """The network as it is now, over whole cases of the target; as a method has it for its pseudo-labels."""
+        final = FinalLogits(network)
+        segmenter: Labeller = self.world.segmenter(final if method is None else method.labeller(final))
+        return segmenter
 
 
 def adapt(
@@ -141,6 +137,7 @@ def _adapt(
             progress=progress,
             checkpoint_every=settings.checkpoint_every,
             execution=settings.execution,
+            classes=settings.kind.classes,
             writes=is_first(),
         )
         return _run(Bench(settings, place, world), record)
@@ -153,7 +150,8 @@ def _run(bench: Bench, record: Record | None) -> dict[str, Any]:
     with together():
         if place.writes:
             if settings.start_from is not None:
-                bring_over(settings.start_from, place, first_rule(settings), bench.world.target_split.train)
+                cases = bench.world.target_split.train
+                bring_over(settings.start_from, place, first_rule(settings), cases, settings.kind.suffix)
             begin_anew(place, {"source": SourceOnly(), "predictor": AdaptSegNet(), **rounds})
     check_shared(place.folder / "checkpoints", "*.pt")
     with _timed(record, "source_training"):
@@ -173,9 +171,9 @@ def _run(bench: Bench, record: Record | None) -> dict[str, Any]:
 def _judge(bench: Bench, record: Record, source_only: nn.Module, adapted: nn.Module) -> None:
     out, progress = bench.place.folder, bench.place.progress
     with record.timed("evaluation"):
-        judge_run(out, record, bench.world, bench.segmenter(source_only), bench.segmenter(adapted), progress)
+        bench.world.judge(out, record, bench.segmenter(source_only), bench.segmenter(adapted), progress)
     record.content["status"] = "done"
-    _write_bundle(out / "bundle", bench, adapted, record)
+    bench.world.write_bundle(out / "bundle", adapted, record.content, progress)
     record.save()
 
 
@@ -183,21 +181,7 @@ def _timed(record: Record | None, name: str) -> AbstractContextManager[None]:
     return nullcontext() if record is None else record.timed(name)
 
 
-def _write_bundle(folder: Path, bench: Bench, network: nn.Module, record: Record) -> None:
-    settings = bench.settings
-    usual = training_scans(bench.world.everyone(), "target", bench.segmenter(network), bench.place.progress)
-    write_bundle(
-        folder,
-        network_config=network_config(settings.network, in_channels=settings.depth, num_classes=CLASSES),
-        state_dict=FinalLogits(network).state_dict(),
-        preprocessing_config=bench.world.pipeline.config,
-        depth=settings.depth,
-        provenance=record.content,
-        training_scans=usual,
-    )
-
-
-def _begin(settings: AdaptSettings, out: Path, world: World) -> Record:
+def _begin(settings: AdaptSettings, out: Path, world: World[Any, Any]) -> Record:
     return Record.begin(
         out / "run.json",
         settings.record(),
@@ -212,7 +196,9 @@ def _begin(settings: AdaptSettings, out: Path, world: World) -> Record:
 def new_network(settings: AdaptSettings, device: torch.device) -> nn.Module:
     """The network before any training, the same in all processes: the seed's, or ImageNet's where weights are given."""
     generator = torch.Generator().manual_seed(settings.seed)
-    network = build_network(settings.network, in_channels=settings.depth, num_classes=CLASSES, generator=generator)
+    network = build_network(
+        settings.network, in_channels=settings.channels, num_classes=len(settings.kind.classes), generator=generator
+    )
     if settings.weights is not None:
         load_imagenet_weights(network, settings.weights)
     return synced(network).to(device)
@@ -252,13 +238,14 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: DomainPr
     """Pseudo-labels from the teacher, frozen, and a copy of it adapted with them."""
     settings, name = bench.settings, f"round_{number}"
     method = settings.build_method()
-    target, thresholds = bench.world.target, torch.zeros(CLASSES)
+    target, thresholds = bench.world.target, torch.zeros(len(settings.kind.classes))
     if "pseudo_labels" in method.needs:
         segmenter, cases = bench.segmenter(teacher, method), bench.world.target_split.train
         rule, source = (settings.selection(number), round_rule(settings, number)), bench.world.source_split.train
         labelled, thresholds = label_target(segmenter, cases, *rule, number, bench.place, settings.noise, source)
         with together():
             target = bench.world.with_labels(labelled)
+        tell_vanished(bench, number, target)
     frozen = freeze(bench, number, method, Teacher(teacher, thresholds), target) if TEACHERS & method.needs else None
     network = copy.deepcopy(teacher)
     stage = bench.stage(name, f"round {number}: {settings.method}", method, settings.adapt_rate, settings.steps)
@@ -267,7 +254,16 @@ def run_round(bench: Bench, number: int, teacher: nn.Module, predictor: DomainPr
     return network
 
 
-def freeze(bench: Bench, number: int, method: Method, teacher: Teacher, target: SliceSet) -> Teacher:
+def tell_vanished(bench: Bench, number: int, target: ImageSet) -> None:
+    """Warn where a round's pseudo-labels, of all processes, never say a class: nothing will bring it back."""
+    classes = bench.settings.kind.classes
+    with together():
+        counts = label_counts(target, len(classes))
+    for name in vanished(idist.all_reduce(counts), classes):
+        bench.place.progress.note(f"warning: round {number}: no pseudo-label says {name}")
+
+
+def freeze(bench: Bench, number: int, method: Method, teacher: Teacher, target: ImageSet) -> Teacher:
     """The round's teacher with all that the method asks of it."""
     if "confusion" in method.needs:
         teacher.confusion = ask_teacher(bench, number, teacher)

@@ -62,17 +62,17 @@ def _copy(settings: Mapping[str, Any], config: dict[str, Any], **names: str) -> 
     config |= {theirs: settings[ours] for ours, theirs in names.items() if ours in settings}
 
 
-def fill_readme(page: Path, provenance: Mapping[str, Any]) -> None:
+def fill_readme(page: Path, told: str) -> None:
     """Put the run's figures where the page says that there are none.
 
     Args:
         page: The bundle's ``docs/README.md``.
-        provenance: The run's record.
+        told: The figures, see :func:`performance`.
     """
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     with whole(page) as partial:
-        partial.write_text(f"{before}{BEGIN}\n{performance(provenance)}\n{END}{after}", encoding="utf-8")
+        partial.write_text(f"{before}{BEGIN}\n{told}\n{END}{after}", encoding="utf-8")
 
 
 def performance(provenance: Mapping[str, Any]) -> str:
@@ -82,9 +82,9 @@ def performance(provenance: Mapping[str, Any]) -> str:
         provenance: The run's record; ``results`` by stage, ``cases`` by role and part.
     """
     rows = [
-        f"| {title} | {' | '.join(_figure(provenance['results'][stage].get(zone)) for zone in SCORES)} |"
+        f"| {title} | {' | '.join(figure(provenance['results'][stage].get(zone)) for zone in SCORES)} |"
         for stage, title in STAGES.items()
-        if any(_known(provenance.get("results", {}).get(stage, {}).get(zone)) for zone in SCORES)
+        if any(is_known(provenance.get("results", {}).get(stage, {}).get(zone)) for zone in SCORES)
     ]
     if not rows:
         return "Not measured: no case of the run had labels to judge by."
@@ -101,9 +101,11 @@ def performance(provenance: Mapping[str, Any]) -> str:
     return "\n".join([told, "", "| | PZ | TZ | whole prostate |", "|---|---|---|---|", *rows])
 
 
-def _known(value: object) -> bool:
+def is_known(value: object) -> bool:
+    """Whether a record has a number there."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _figure(value: Any) -> str:  # noqa: ANN401  JSON is any
-    return f"{value:.3f}" if _known(value) else "-"
+def figure(value: Any) -> str:  # noqa: ANN401  JSON is any
+    """A number of a table; a dash where there is none."""
+    return f"{value:.3f}" if is_known(value) else "-"

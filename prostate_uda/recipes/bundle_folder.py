@@ -4,7 +4,8 @@ A bundle travels, so it says how the network was made and how well it does, but 
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
@@ -18,12 +19,15 @@ from prostate_uda.data.cache import content_hash
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.networks import NETWORKS
-from prostate_uda.recipes.bundle_filling import fill_readme, fill_training
+from prostate_uda.recipes.bundle_filling import fill_readme, fill_training, performance
 from prostate_uda.recipes.record import read_json, write_json
 from prostate_uda.transforms import NORMALIZATIONS
 
 TEMPLATE = "prostate_zones_uda"
 DISTRIBUTION = "prostate-uda"
+WEIGHTS = Path("models", "model.pt")
+PAGE = Path("docs", "README.md")
+"""Where a bundle has its weights and its page."""
 OF_WEIGHTS = "of_weights"
 """SHA-256 of the weights that ``training_scans`` are told of: other weights were trained with others."""
 TOLD = ("status", "seed", "selection_rule", "versions", "results")
@@ -97,35 +101,59 @@ def write_bundle(
         SettingsError: ``out`` holds something that is no bundle, the weights are not ``FinalLogits``', or the
             template is not installed.
     """
-    if out.exists() and not (out / "configs" / "metadata.json").is_file():
-        raise SettingsError(f"{out} is in use and is no bundle; give another folder or remove it")
-    if not all(name.startswith("network.") for name in state_dict):
-        raise SettingsError("weights of a bare network; allowed are those of FinalLogits(network): wrap it first")
-    partial_out = out.with_name(f".{out.name}.{uuid4().hex}")
-    try:
-        shutil.copytree(template(), partial_out)
-        configs = partial_out / "configs"
+    with new_bundle(out, TEMPLATE, state_dict) as bundle:
+        configs = bundle / "configs"
         _fill_inference(configs / "inference.json", network_config, preprocessing_config, depth)
         fill_training(configs, network_config, preprocessing_config, depth, provenance.get("settings", {}))
-        saved = partial_out / "models" / "model.pt"
-        saved.parent.mkdir()
-        torch.save({name: tensor.detach().cpu() for name, tensor in state_dict.items()}, saved)
-        usual = None if training_scans is None else {**training_scans, OF_WEIGHTS: content_hash(saved)}
+        of_weights = {OF_WEIGHTS: content_hash(bundle / WEIGHTS)}
+        usual = None if training_scans is None else {**training_scans, **of_weights}
         _fill_metadata(configs / "metadata.json", preprocessing_config, depth, provenance, usual)
-        fill_readme(partial_out / "docs" / "README.md", provenance)
-        _put(partial_out, out)
-    finally:
-        shutil.rmtree(partial_out, ignore_errors=True)
+        fill_readme(bundle / PAGE, performance(provenance))
     return out
 
 
-def template() -> Path:
-    """The bundle template: the checkout's ``bundles/``, else where the wheel put its copy.
+@contextmanager
+def new_bundle(out: Path, name: str, state_dict: Mapping[str, Tensor]) -> Iterator[Path]:
+    """A copy of a template with its weights, to be filled: put at ``out`` at the end, whole or not at all.
+
+    Args:
+        out: The bundle's folder; a bundle already there is replaced.
+        name: Of the template.
+        state_dict: The weights of ``FinalLogits(network)``, names beginning with ``network.``.
+
+    Yields:
+        The folder to fill, which has another name until the end.
+
+    Raises:
+        SettingsError: ``out`` holds something that is no bundle, the weights are not ``FinalLogits``', or the
+            template is not installed.
+    """
+    if out.exists() and not (out / "configs" / "metadata.json").is_file():
+        raise SettingsError(f"{out} is in use and is no bundle; give another folder or remove it")
+    if not all(key.startswith("network.") for key in state_dict):
+        raise SettingsError("weights of a bare network; allowed are those of FinalLogits(network): wrap it first")
+    partial_out = out.with_name(f".{out.name}.{uuid4().hex}")
+    try:
+        shutil.copytree(template(name), partial_out)
+        saved = partial_out / WEIGHTS
+        saved.parent.mkdir()
+        torch.save({key: tensor.detach().cpu() for key, tensor in state_dict.items()}, saved)
+        yield partial_out
+        _put(partial_out, out)
+    finally:
+        shutil.rmtree(partial_out, ignore_errors=True)
+
+
+def template(name: str = TEMPLATE) -> Path:
+    """A bundle template: the checkout's ``bundles/``, else where the wheel put its copy.
+
+    Args:
+        name: Of its folder.
 
     Raises:
         SettingsError: neither is there.
     """
-    checkout = Path(__file__).resolve().parents[2] / "bundles" / TEMPLATE
+    checkout = Path(__file__).resolve().parents[2] / "bundles" / name
     if (checkout / "configs" / "inference.json").is_file():
         return checkout
     try:
@@ -133,9 +161,9 @@ def template() -> Path:
     except PackageNotFoundError:
         installed = []
     for file in installed:
-        if file.parts[-3:] == (TEMPLATE, "configs", "inference.json"):
+        if file.parts[-3:] == (name, "configs", "inference.json"):
             return Path(str(file.locate())).resolve().parents[1]
-    raise SettingsError(f"the bundle template {TEMPLATE} is not installed; install {DISTRIBUTION} again")
+    raise SettingsError(f"the bundle template {name} is not installed; install {DISTRIBUTION} again")
 
 
 def _fill_inference(path: Path, network: Mapping[str, Any], preprocessing: Mapping[str, Any], depth: int) -> None:
@@ -156,19 +184,7 @@ def _fill_metadata(
     config = read_json(path)
     if training_scans is not None:
         config["training_scans"] = dict(training_scans)
-    settings = provenance.get("settings", {})
-    told = {key: provenance[key] for key in TOLD if key in provenance}
-    told["settings"] = {key: settings[key] for key in TOLD_SETTINGS if key in settings}
-    made = "adapted from {source} to {target} with {method}".format_map(_Unsaid(told["settings"]))
-    config["changelog"] = {config["version"]: made}
-    config["data_source"] = f"{told['settings'].get('source', 'unsaid')} with labels, "
-    config["data_source"] += f"{told['settings'].get('target', 'unsaid')} without"
-    config["eval_metrics"] = provenance.get("results", {})
-    config["provenance"] = told
-    for key, package in (("monai", "monai"), ("pytorch", "torch"), ("numpy", "numpy")):
-        config[f"{key}_version"] = _release(package)
-    required = config["required_packages_version"]
-    config["required_packages_version"] = {package: _release(package) for package in required}
+    tell_run(config, provenance, TOLD_SETTINGS)
     size, data = preprocessing["grid"]["size"], config["network_data_format"]
     data["inputs"]["image"] |= {
         "num_channels": depth,
@@ -177,6 +193,29 @@ def _fill_metadata(
     }
     data["outputs"]["pred"]["spatial_shape"] = [size, size]
     write_json(path, config)
+
+
+def tell_run(metadata: dict[str, Any], provenance: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Put into a bundle's metadata what made it: of a run's record :data:`TOLD`, its settings, and the versions here.
+
+    Args:
+        metadata: Is changed.
+        provenance: The run's record.
+        names: The settings that are told.
+    """
+    settings = provenance.get("settings", {})
+    told = {key: provenance[key] for key in TOLD if key in provenance}
+    told["settings"] = {key: settings[key] for key in names if key in settings}
+    made = "adapted from {source} to {target} with {method}".format_map(_Unsaid(told["settings"]))
+    metadata["changelog"] = {metadata["version"]: made}
+    metadata["data_source"] = f"{told['settings'].get('source', 'unsaid')} with labels, "
+    metadata["data_source"] += f"{told['settings'].get('target', 'unsaid')} without"
+    metadata["eval_metrics"] = provenance.get("results", {})
+    metadata["provenance"] = told
+    for key, package in (("monai", "monai"), ("pytorch", "torch"), ("numpy", "numpy")):
+        metadata[f"{key}_version"] = _release(package)
+    required = metadata["required_packages_version"]
+    metadata["required_packages_version"] = {package: _release(package) for package in required}
 
 
 class _Unsaid(dict[str, Any]):

@@ -26,6 +26,8 @@ PARTS = {"network_def": nn.Module, "preprocessing": Compose, "inferer": Inferer}
 """What is taken from ``inference.json``, and what each part makes."""
 TRAINING_SCANS = "training_scans"
 """Where ``metadata.json`` says what the training scans were like."""
+OF_SCENES = "prostate_uda.bundle.ReadScene"
+"""The ``preprocessing`` of a bundle of driving scenes."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,37 @@ def open_bundle(folder: Path) -> Bundle:
         folder: A run's folder or its ``bundle/``.
 
     Raises:
-        CheckpointError: there is none, or its configuration is damaged.
+        CheckpointError: there is none, its configuration is damaged, or it is of driving scenes.
     """
     root = folder / "bundle" if (folder / "bundle").is_dir() else folder
     config, weights, metadata = root / "configs" / "inference.json", root / "models" / "model.pt", root / "configs"
     for path in (config, weights):
         if not path.is_file():
             raise CheckpointError(f"{folder} is no bundle: {path} is missing; give the folder of a finished run")
-    told = metadata / "metadata.json"
-    return Bundle(root, read_json(config), read_json(told) if told.is_file() else {})
+    parts, told = read_json(config), metadata / "metadata.json"
+    if _is_of_scenes(parts):
+        raise CheckpointError(
+            f"{root} is of driving scenes, and this command of scans; use python -m monai.bundle run --config_file "
+            f"{config} --bundle_root {root} --dataset_dir PICTURES --output_dir OUT"
+        )
+    return Bundle(root, parts, read_json(told) if told.is_file() else {})
+
+
+def check_of_scans(folder: Path) -> None:
+    """Refuse a bundle of driving scenes, whatever else may be wrong with it; nothing is said of a folder that is none.
+
+    Raises:
+        CheckpointError: it is one, or its configuration is damaged.
+    """
+    root = folder / "bundle" if (folder / "bundle").is_dir() else folder
+    config = root / "configs" / "inference.json"
+    if config.is_file() and _is_of_scenes(read_json(config)):
+        open_bundle(folder)
+
+
+def _is_of_scenes(parts: Mapping[str, Any]) -> bool:
+    preprocessing = parts.get("preprocessing")
+    return isinstance(preprocessing, dict) and preprocessing.get("_target_") == OF_SCENES
 
 
 def load_segmenter(bundle: Path | Bundle, device: torch.device) -> ScanSegmenter:

@@ -13,9 +13,10 @@ from prostate_uda.data.dicom import choose_series
 from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.engines.scans import Doubt, ScanSegmenter
-from prostate_uda.errors import SettingsError
+from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.networks.folding import folded
-from prostate_uda.recipes.bundle_reading import Bundle, load_segmenter, open_bundle
+from prostate_uda.recipes.bundle_reading import Bundle, check_of_scans, load_segmenter, open_bundle
+from prostate_uda.recipes.identities import pseudonyms
 from prostate_uda.recipes.processes import is_first, processes, together
 from prostate_uda.recipes.psa import read_psa
 from prostate_uda.recipes.record import claimed, read_json, writing
@@ -44,6 +45,8 @@ class InferSettings:
         batch_size: Slices per forward pass; 0 takes the bundle's on a GPU and :data:`CPU_BATCH` on a CPU.
         psa: Serum PSA in ng/mL of the only scan, or a CSV with the columns ``case`` and ``psa``.
         resume: Whether results that an interrupted run left, of the same scan, bundle and settings, are kept.
+        keep_identifiers: Whether names of results and reports may tell whose scan it is: what a DICOM header says of
+            the patient, and folders' names. Without it such a name becomes a pseudonym.
 
     Raises:
         SettingsError: a value that is not allowed.
@@ -60,6 +63,7 @@ class InferSettings:
     batch_size: int = 0
     psa: str | None = None
     resume: bool = False
+    keep_identifiers: bool = False
 
     def __post_init__(self) -> None:
         if self.doubt not in ("entropy", "levels"):
@@ -117,7 +121,12 @@ def infer(
         SettingsError: a result would be written over anything but an earlier one, or ``out`` cannot be written.
         DataError: a scan is not there, or the only one cannot be used.
     """
-    return infer_named(named_scans(images), bundle, out, settings or InferSettings(), progress=progress)
+    try:
+        scans = named_scans(images)
+    except DataError:
+        check_of_scans(bundle)  # its pictures are no scans, and that is what is wrong
+        raise
+    return infer_named(scans, bundle, out, settings or InferSettings(), progress=progress)
 
 
 def infer_named(
@@ -127,8 +136,11 @@ def infer_named(
     with processes(settings.device) as device, ExitStack() as stack:
         told = progress if progress is not None and is_first() else Silent()
         with together():
-            check_places(scans, out)
-            job = _open(scans, bundle, out, settings, device)
+            names = {name: name for name in scans} if settings.keep_identifiers else pseudonyms(scans, told)
+            named = {names[name]: scan for name, scan in scans.items()}
+            check_places(named, out)
+            psa = {names[name]: value for name, value in read_psa(settings.psa, list(scans)).items()}
+            job = _open(named, bundle, out, settings, device, psa)
         with together():
             if is_first():
                 stack.enter_context(claimed(out / KEPT))
@@ -141,12 +153,18 @@ def infer_named(
     return _told(job)
 
 
-def _open(scans: Mapping[str, Path], bundle: Path, out: Path, settings: InferSettings, device: torch.device) -> Job:
+def _open(
+    scans: Mapping[str, Path],
+    bundle: Path,
+    out: Path,
+    settings: InferSettings,
+    device: torch.device,
+    psa: Mapping[str, float],
+) -> Job:
     if len(scans) == 1:  # there is nothing to go on with: it is told before anything is written
         _ = [choose_series(image) for image in scans.values() if image.is_dir()]
     opened = open_bundle(bundle)
     made = open_segmenter(opened, settings, device)
-    psa = read_psa(settings.psa, list(scans))
     return Job(scans, opened, out, settings.of_results(), made, settings.review, settings.resume, psa)
 
 

@@ -6,7 +6,7 @@ from prostate_uda import __version__
 from prostate_uda.data.domains import DOMAINS
 from prostate_uda.methods import METHODS
 from prostate_uda.networks import NETWORKS
-from prostate_uda.recipes.settings import pick_device
+from prostate_uda.recipes.devices import pick_device
 from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
 
 

@@ -21,7 +21,7 @@ STRIP_CASES = 2
 
 
 def judge_run(
-    out: Path, record: Record, world: World, source_only: Segmenter, adapted: Segmenter, progress: Progress
+    out: Path, record: Record, world: World[Any, Any], source_only: Segmenter, adapted: Segmenter, progress: Progress
 ) -> None:
     """Predict every shown case with both networks and judge it where it has a label; this is where labels are read.
 
@@ -121,7 +121,7 @@ def _draw(
     return StripCase(volume.array, labels, grid.spacing, grid.orientation, case.id)
 
 
-def _on_source(world: World, segmenter: Segmenter, progress: Progress) -> list[dict[str, Any]]:
+def _on_source(world: World[Any, Any], segmenter: Segmenter, progress: Progress) -> list[dict[str, Any]]:
     """The source-only network on the source's own held-out cases: where it comes from, and how far it falls."""
     rows = []
     cases = world.source_split.test

@@ -13,7 +13,8 @@ from prostate_uda.methods import METHODS
 from prostate_uda.recipes.record import read_json
 
 PAGES, RESULTS = Path("docs/methods"), Path("benchmarks/results")
-ZONES = ("PZ", "TZ", "WP")
+MEASURED = {"compare_phantom_*.json": ("Dice", ("PZ", "TZ", "WP")), "compare_streets_*.json": ("IoU", ("mIoU",))}
+"""Files of comparisons below :data:`RESULTS`, what they are of, and which columns of theirs are shown."""
 NOTHING = "-"
 INTRODUCTION = """# Methods
 
@@ -37,7 +38,7 @@ def write_overview(root: Path) -> Path:
 
 
 def overview(root: Path) -> str:
-    """The page, in Markdown: every method, what it needs and costs, and its Dice where it was compared.
+    """The page, in Markdown: every method, what it needs and costs, and its Dice or mIoU where it was compared.
 
     Args:
         root: Of the repository.
@@ -46,8 +47,9 @@ def overview(root: Path) -> str:
         CheckpointError: a result is no JSON object.
     """
     parts = [INTRODUCTION, *_registry(root / PAGES, root / RESULTS / "method_cost.json")]
-    for path in sorted((root / RESULTS).glob("compare_phantom_*.json")):
-        parts += _dice(read_json(path), path.relative_to(root))
+    for pattern, shown in MEASURED.items():
+        for path in sorted((root / RESULTS).glob(pattern)):
+            parts += _scores(read_json(path), path.relative_to(root), *shown)
     return "\n".join(parts)
 
 
@@ -100,15 +102,15 @@ def _cost(row: Mapping[str, Any] | None) -> str:
     return NOTHING if row is None else f"{row['time_ratio']:.2f} / {row['memory_ratio']:.2f}"
 
 
-def _dice(compared: Mapping[str, Any], file: Path) -> list[str]:
-    """A comparison's methods that are in the registry, three columns per protocol."""
+def _scores(compared: Mapping[str, Any], file: Path, headline: str, measures: Sequence[str]) -> list[str]:
+    """A comparison's methods that are in the registry, with these columns of each protocol."""
     protocols: Mapping[str, Mapping[str, Any]] = compared["protocols"]
     rows = []
     for name in METHODS:
-        scores = [protocol.get(name, {}).get(zone) for protocol in protocols.values() for zone in ZONES]
+        scores = [protocol.get(name, {}).get(column) for protocol in protocols.values() for column in measures]
         if any(scores):
             rows.append([f"`{name}`", *map(_spread, scores)])
-    titles = ["Dice", *(f"{protocol}: {zone}" for protocol in protocols for zone in ZONES)]
+    titles = [headline, *(f"{protocol}: {column}" for protocol in protocols for column in measures)]
     return [
         f"## {compared['source']} → {compared['target']}\n",
         *_table(titles, rows),

@@ -51,6 +51,8 @@ class Place:
         values = None if label_names is None else parse_label_names(label_names)
         if text in DOMAINS:
             domain = DOMAINS[text]
+            if domain.task != "zones":
+                raise DataError(f"domain {text!r} is of pictures, and this is of prostate volumes; adapt takes it")
             if domain.needs_root and root is None:
                 raise DataError(f"domain {text!r} needs its folder; say where it is with --root, or give the folder")
             return cls(_small(domain), root, labels, values)
@@ -103,7 +105,7 @@ def _has_data_list(folder: Path) -> bool:
         return False
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return True
     return isinstance(content, dict) and isinstance(content.get("training"), list)
 

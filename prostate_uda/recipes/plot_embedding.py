@@ -9,22 +9,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from prostate_uda.data.labels import ZONES
 from prostate_uda.data.slices import SliceSet
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.metrics.separability import domain_separability
 from prostate_uda.networks import Levels
-from prostate_uda.recipes.adapt import CLASSES, SOURCE_ONLY
+from prostate_uda.recipes.adapt import SOURCE_ONLY
+from prostate_uda.recipes.devices import pick_device
 from prostate_uda.recipes.plot import picture_path, shortened
 from prostate_uda.recipes.record import write_json, writing
 from prostate_uda.recipes.recorded import load_network, read_finished, recorded_settings
 from prostate_uda.recipes.resuming import check_same_data
-from prostate_uda.recipes.settings import AdaptSettings, pick_device
-from prostate_uda.recipes.world import World, open_world
+from prostate_uda.recipes.settings import AdaptSettings, check_zones
+from prostate_uda.recipes.zone_world import ZoneWorld, open_zones
 from prostate_uda.review.embedding import EmbeddingPanel, embedding_figure, perplexity, tsne
 from prostate_uda.review.figures import save_figure
 from prostate_uda.review.ntm import class_names
 
+CLASSES = len(ZONES)
 FEWEST, MOST = 5, 2000
 """Points per domain and class that can be asked for: t-SNE of more takes hours."""
 BATCH = 16
@@ -105,12 +108,13 @@ def plot_embedding(
         )
     record, progress = read_finished(run), progress or Silent()
     settings = replace(recorded_settings(record.content["settings"]), start_from=None)
+    check_zones(settings, "plot embedding")
     if settings.method == SOURCE_ONLY:
         raise SettingsError(f"{run} is a run of {SOURCE_ONLY}: nothing was adapted; give the run of another method")
     stages = {"before": "source", "after": f"round_{settings.rounds}"}
     place = pick_device(device)
     networks = {when: load_network(run, settings, stage, place) for when, stage in stages.items()}
-    world = open_world(settings, progress)
+    world = open_zones(settings, progress)
     check_same_data(settings, world, record)
     drawn = draw_points(networks, world, settings.depth, points, seed)
     for name, count in drawn["after"].counts().items():
@@ -130,7 +134,9 @@ def plot_embedding(
     return Embedded(out, numbers, told)
 
 
-def draw_points(networks: Mapping[str, nn.Module], world: World, depth: int, most: int, seed: int) -> dict[str, Drawn]:
+def draw_points(
+    networks: Mapping[str, nn.Module], world: ZoneWorld, depth: int, most: int, seed: int
+) -> dict[str, Drawn]:
     """Each network's points; of each class as many before as after, or the numbers would not compare."""
     classes = {when: point_classes(network, world, depth) for when, network in networks.items()}
     counts = _counts(classes.values(), most)
@@ -163,7 +169,7 @@ def _numbers(
     }
 
 
-def point_classes(network: nn.Module, world: World, depth: int) -> Classes:
+def point_classes(network: nn.Module, world: ZoneWorld, depth: int) -> Classes:
     """The source's labels and what the network says of the target, on the feature map's grid."""
     predicted = []
     for batch in torch.split(torch.arange(len(world.target)), BATCH):
@@ -186,7 +192,12 @@ def _counts(found: Iterable[Classes], most: int) -> tuple[int, ...]:
 
 
 def _draw(
-    network: nn.Module, world: World, depth: int, classes: Classes, counts: Sequence[int], generator: torch.Generator
+    network: nn.Module,
+    world: ZoneWorld,
+    depth: int,
+    classes: Classes,
+    counts: Sequence[int],
+    generator: torch.Generator,
 ) -> Drawn:
     """So many pixels of each class, of both domains' training slices, and their features."""
     slices = {False: world.source, True: world.target}

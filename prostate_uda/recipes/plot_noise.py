@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from prostate_uda.data.domains import Case
-from prostate_uda.data.labels import parse_label_names
+from prostate_uda.data.labels import ZONES, parse_label_names
 from prostate_uda.data.volumes import check_same_grid, read_label
 from prostate_uda.errors import SettingsError
 from prostate_uda.maths.label_noise import NONE
 from prostate_uda.maths.noise import confusion_counts
 from prostate_uda.methods import MetaCorrection
-from prostate_uda.recipes.adapt import CLASSES
 from prostate_uda.recipes.comparison.queue import finished_runs
 from prostate_uda.recipes.comparison.scores import MEAN, cells, read_cases
 from prostate_uda.recipes.plot import picture_path, read_ntms
 from prostate_uda.recipes.record import Record, write_json, writing
 from prostate_uda.recipes.recorded import check_same_image, recorded_settings
 from prostate_uda.recipes.settings import AdaptSettings
-from prostate_uda.recipes.world import PSEUDO_VALUES, target_cases
+from prostate_uda.recipes.world import target_cases
+from prostate_uda.recipes.zone_world import PSEUDO_VALUES
 from prostate_uda.review.figures import save_figure
 from prostate_uda.review.noise import NoiseRun, noise_figure
 
@@ -106,7 +106,7 @@ def read_noise_run(folder: Path) -> NoiseRun | None:
         method=method,
         dice={name: scores[name]["mean"] for name in ("PZ", "TZ", "WP", MEAN)},
         ntm_error=None if true is None or learned is None else tuple(ntm_error(level, true) for level in learned),
-        identity_error=None if true is None else ntm_error(np.eye(CLASSES), true),
+        identity_error=None if true is None else ntm_error(np.eye(len(ZONES)), true),
     )
 
 
@@ -144,13 +144,13 @@ def true_ntm(run: Path, settings: AdaptSettings, hashes: Mapping[str, str]) -> M
     cases = _labelled(settings)
     if not cases:
         return None
-    counts = torch.zeros(CLASSES, CLASSES, dtype=torch.int64)
+    counts = torch.zeros(len(ZONES), len(ZONES), dtype=torch.int64)
     for case, truth_file in cases:
         check_same_image(case.image, f"target/train/{case.id}/image", run, hashes)
         truth = read_label(truth_file, case.values)
         pseudo = read_label(run / "pseudo_labels" / f"round_{settings.rounds}" / f"{case.id}.nii.gz", PSEUDO_VALUES)
         check_same_grid(pseudo, truth)
-        counts += confusion_counts(torch.from_numpy(pseudo.array), torch.from_numpy(truth.array), CLASSES)
+        counts += confusion_counts(torch.from_numpy(pseudo.array), torch.from_numpy(truth.array), len(ZONES))
     shares: Matrix = (counts / counts.sum(dim=1, keepdim=True)).double().numpy()  # 0 / 0 is NaN
     return shares
 

@@ -234,7 +234,9 @@ def _convert_all(space: Workspace, gathered: Gathered, root: Path, progress: Pro
     space.report["cases"] = {case: space.report["cases"][case] for case in kept}
     if not kept:
         space.save()
-        reason = next(iter(left_out.items()), ("", "no case was found"))
+        if not left_out:
+            raise DataError(f"{root} holds no case; put NIfTI, NRRD, MHA or DICOM there ('doctor' says more)")
+        reason = next(iter(left_out.items()))
         raise DataError(f"none of {len(left_out)} cases can be used; {reason[0]}: {reason[1]}")
 
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from prostate_uda.data.domains import Case
 from prostate_uda.data.patients import patient
 from prostate_uda.errors import ProstateUDAError, SettingsError
-from prostate_uda.recipes.settings import pick_device
+from prostate_uda.recipes.devices import pick_device
 
 PATIENCE = timedelta(days=7)
 """How long a process waits for the others: the first one prepares and judges alone. A dead one is noticed at once."""

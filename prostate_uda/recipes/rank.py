@@ -27,11 +27,13 @@ from prostate_uda.recipes.bundle_reading import load_segmenter
 from prostate_uda.recipes.comparison.grid import ORACLE
 from prostate_uda.recipes.comparison.queue import finished_runs
 from prostate_uda.recipes.comparison.scores import MEAN, cells, read_cases
+from prostate_uda.recipes.devices import pick_device
 from prostate_uda.recipes.record import Record, check_file_place, write_json, writing
 from prostate_uda.recipes.recorded import recorded_settings
 from prostate_uda.recipes.resuming import check_same_files
-from prostate_uda.recipes.settings import pick_device
-from prostate_uda.recipes.world import case_hashes, splits, zone_volumes
+from prostate_uda.recipes.settings import check_zones
+from prostate_uda.recipes.world import case_hashes, splits
+from prostate_uda.recipes.zone_world import zone_volumes
 from prostate_uda.transforms.augmentation import other_scanner
 
 CRITERIA = ("consistency", "certainty", "plausibility")
@@ -52,7 +54,7 @@ def rank(
     Args:
         comparison: Folder of the comparison, finished or not.
         out: JSON to write; by default ``rank.json`` of the comparison.
-        device: See :func:`~prostate_uda.recipes.settings.pick_device`.
+        device: See :func:`~prostate_uda.recipes.devices.pick_device`.
         command: What is written down as the origin.
         progress: Is told.
 
@@ -85,6 +87,7 @@ def rank(
 def _rank_seed(runs: Sequence[Path], device: torch.device, task: Task) -> list[dict[str, Any]]:
     """The rows of a protocol and seed."""
     settings = recorded_settings(Record.read(runs[0] / "run.json").content["settings"])
+    check_zones(settings, "rank")
     source, target, _ = splits(settings)
     expected = zone_volumes(source.train)[1:]
     training = {"source/train": source.train, "target/train": target.train}

@@ -64,7 +64,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON; give the folder of a run") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds no JSON object; give the folder of a run")
@@ -102,10 +102,12 @@ def check_file_place(out: Path) -> None:
     """Refuse before the work what cannot be written after it.
 
     Raises:
-        SettingsError: a folder is there, or there is no folder for the file.
+        SettingsError: a folder or device is there, there is no folder for the file, or no disk takes its name.
     """
-    if out.is_dir() or not out.parent.is_dir():
-        what = "is a folder" if out.is_dir() else f"{out.parent} is no folder"
+    with writing(out):
+        taken, placeless = out.exists() and not out.is_file(), not out.parent.is_dir()
+    if taken or placeless:
+        what = f"{out.parent} is no folder" if placeless else "is a folder" if out.is_dir() else "is no plain file"
         raise SettingsError(f"{out} cannot be written ({what}); give the name of a file in a folder that is there")
 
 

@@ -12,7 +12,6 @@ from prostate_uda.data.cache import content_hash
 from prostate_uda.engines import checkpoints
 from prostate_uda.errors import CheckpointError, SettingsError
 from prostate_uda.networks import build_network
-from prostate_uda.recipes.adapt import CLASSES
 from prostate_uda.recipes.record import Record
 from prostate_uda.recipes.settings import AdaptSettings
 
@@ -77,7 +76,7 @@ def load_network(run: Path, settings: AdaptSettings, stage: str, device: torch.d
         CheckpointError: there is no such checkpoint, or it is of another network.
     """
     path = run / "checkpoints" / f"{stage}.pt"
-    network = build_network(settings.network, in_channels=settings.depth, num_classes=CLASSES)
+    network = build_network(settings.network, in_channels=settings.channels, num_classes=len(settings.kind.classes))
     try:
         network.load_state_dict(checkpoints.load(path)["state"]["network"])
     except (LookupError, TypeError, AttributeError, RuntimeError) as error:

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from prostate_uda.data.batch import Batch
-from prostate_uda.data.labels import ZONE_VALUES
 from prostate_uda.engines.trainer import AdaptationTrainer
 from prostate_uda.errors import ProstateUDAError, SettingsError
 from prostate_uda.methods import TEACHERS, AdaptSegNet, Method, SourceOnly
@@ -33,9 +32,9 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
     if settings.trains_predictor:
         stages.insert(1, AdaptSegNet())
     generator = torch.Generator().manual_seed(settings.seed)
-    size = settings.grid.size
-    image = torch.randn(2, settings.depth, size, size, generator=generator)
-    label = torch.randint(3, (2, size, size), generator=generator)
+    shape, classes = settings.shape, len(settings.kind.classes)
+    image = torch.randn(2, settings.channels, *shape, generator=generator)
+    label = torch.randint(classes, (2, *shape), generator=generator)
     batch = Batch(image, label, index=torch.arange(2))
     for stage in stages:
         try:
@@ -45,15 +44,15 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise SettingsError(
-                f"{type(stage).__name__} cannot run with {settings.network} on {size} pixels ({reason}); "
+                f"{type(stage).__name__} cannot run with {settings.network} on {shape[0]} pixels ({reason}); "
                 "choose another --size, --network or --set"
             ) from error
 
 
 def _step_once(method: Method, network: nn.Module, settings: AdaptSettings, batch: Batch) -> None:
-    teacher = None
+    teacher, classes = None, len(settings.kind.classes)
     if TEACHERS & method.needs:
-        teacher = Teacher(network, torch.ones(len(ZONE_VALUES)), torch.eye(len(ZONE_VALUES)))
+        teacher = Teacher(network, torch.ones(classes), torch.eye(classes))
         if "survey" in method.needs:
             placed = batch.to(teacher.thresholds.device)
             teacher.survey = method.survey([placed], [placed], teacher)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ignite.distributed as idist
 
@@ -12,7 +13,7 @@ from prostate_uda.engines import checkpoints
 from prostate_uda.engines.stages import Workplace
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import Method
-from prostate_uda.recipes.labelling import recorded_rule, round_rule
+from prostate_uda.recipes.labelling import THRESHOLDS, recorded_rule, round_rule
 from prostate_uda.recipes.record import Record
 from prostate_uda.recipes.settings import FREE, OWN, AdaptSettings
 from prostate_uda.recipes.world import World
@@ -76,7 +77,7 @@ def check_shared(folder: Path, pattern: str) -> None:
             )
 
 
-def check_same_data(settings: AdaptSettings, world: World, before: Record | None) -> None:
+def check_same_data(settings: AdaptSettings, world: World[Any, Any], before: Record | None) -> None:
     """Refuse to go on with other files than those that the earlier run read.
 
     Raises:
@@ -118,7 +119,7 @@ def first_rule(settings: AdaptSettings) -> str | None:
     return round_rule(settings, 1) if needed else None
 
 
-def bring_over(earlier: Path, place: Workplace, rule: str | None, cases: Sequence[Case]) -> None:
+def bring_over(earlier: Path, place: Workplace, rule: str | None, cases: Sequence[Case], suffix: str) -> None:
     """Bring over what an earlier run has of the stages before the rounds, and of the first round's pseudo-labels.
 
     Args:
@@ -126,21 +127,22 @@ def bring_over(earlier: Path, place: Workplace, rule: str | None, cases: Sequenc
         place: Of this run; is told.
         rule: Of this run's pseudo-labels, from :func:`first_rule`: labels of another rule stay where they are.
         cases: Who is labelled; labels that are not all there stay, too.
+        suffix: Of the labels' files.
 
     Raises:
         CheckpointError: a file of the earlier run cannot be read.
     """
     if rule is not None and not place.checkpoint("source").exists():  # else its network is its own
-        _bring_labels(earlier, place, rule, cases)
+        _bring_labels(earlier, place, rule, [f"{case.id}{suffix}" for case in cases])
     for stage in ("source", "predictor"):
         theirs, ours = earlier / "checkpoints" / f"{stage}.pt", place.checkpoint(stage)
         if theirs.exists() and not ours.exists():
             checkpoints.save(ours, checkpoints.load(theirs))
 
 
-def _bring_labels(earlier: Path, place: Workplace, rule: str, cases: Sequence[Case]) -> None:
+def _bring_labels(earlier: Path, place: Workplace, rule: str, names: Sequence[str]) -> None:
     theirs, ours = (folder / "pseudo_labels" / "round_1" for folder in (earlier, place.folder))
-    files = [theirs / "thresholds.json", *(theirs / f"{case.id}.nii.gz" for case in cases)]
+    files = [theirs / THRESHOLDS, *(theirs / name for name in names)]
     made_by = earlier / "checkpoints" / "source.pt"
     if ours.exists() or not all(path.exists() for path in (made_by, *files)) or recorded_rule(theirs) != rule:
         return

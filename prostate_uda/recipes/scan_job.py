@@ -8,10 +8,12 @@ from typing import Any
 
 from prostate_uda.data.cache import content_hash, files_hash, with_data
 from prostate_uda.data.dicom import Series, choose_series
+from prostate_uda.data.identities import Identity, identity_of
 from prostate_uda.engines.observers import Progress
 from prostate_uda.engines.scans import ScanSegmenter
 from prostate_uda.errors import CheckpointError, DataError, ShapeError
 from prostate_uda.recipes.bundle_reading import Bundle
+from prostate_uda.recipes.identities import place, told
 from prostate_uda.recipes.record import read_json, versions, write_json, writing
 from prostate_uda.recipes.scan_names import KEPT, LABELS, RESULTS, readable
 from prostate_uda.recipes.scan_results import Scan, write_results
@@ -57,9 +59,9 @@ class Job:
         """
         with readable(scan.image):
             content = files_hash(with_data(scan.image) if scan.series is None else scan.series.files)
-        told = {name: value for name, value in versions().items() if name not in ("platform", "python")}
+        made_by = {name: value for name, value in versions().items() if name not in ("platform", "python")}
         dicom = self.review and scan.series is not None and can_write_dicom_seg()
-        return {**self.provenance, "versions": told, "scan": content, "psa": scan.psa, "dicom": dicom}
+        return {**self.provenance, "versions": made_by, "scan": content, "psa": scan.psa, "dicom": dicom}
 
     def place(self, name: str) -> Path:
         """Where a scan's record is kept."""
@@ -80,23 +82,23 @@ class Job:
             DataError: it is the only scan.
             SettingsError: the results cannot be written.
         """
-        image, before = self.scans[name], self._before(name)
+        image, before, who = self.scans[name], self._before(name), self._who(name)
         try:
             with readable(image):
                 series = choose_series(image) if image.is_dir() else None
-            scan = Scan(name, image, series, self.psa.get(name))
+            scan = Scan(name, image, series, self.psa.get(name), who)
             made_with = self.made_with(scan)
             if self.resume and self._is_done(name, before, made_with):
                 return
             if series is not None:
-                progress.note(f"{name}: {described(series)}")
+                progress.note(f"{name}: {scan.told(described(series))}")
             self._tell(name, "not finished", ALL)  # what an earlier record tells of is about to be replaced
             found = write_results(scan, self.segmenter, self.bundle, self.out, review=self.review)
         except (DataError, ShapeError) as error:
             if len(self.scans) == 1:
                 self._undo(name, before)
                 raise
-            reason = " ".join(str(error).split())
+            reason = told(str(error), who)
             progress.note(f"warning: {name} is left out: {reason}")
             self._remove(name, ALL)  # of an earlier scan, or half of this one's
             self._tell(name, reason)
@@ -105,7 +107,7 @@ class Job:
             progress.note(f"warning: {name}: {remark}")
         self._remove(name, [ending for ending in ALL if ending not in found["written"]])
         label = content_hash(self.out / f"{name}{LABELS}")
-        self._keep(name, {**found, "path": str(image.resolve()), "label": label, "made_with": made_with})
+        self._keep(name, {**found, "path": place(image, who), "label": label, "made_with": made_with})
 
     def _before(self, name: str) -> dict[str, Any]:
         """An earlier call's record; empty where there is none, or it is damaged."""
@@ -116,9 +118,16 @@ class Job:
 
     def _tell(self, name: str, failure: str, written: Sequence[str] = ()) -> None:
         """A record that says why there is no result, and which files may be there all the same."""
-        image = self.scans[name]
-        told = {"case": name, "source": image.name, "path": str(image.resolve()), "failure": failure}
-        self._keep(name, {**told, "written": list(written)})
+        image, who = self.scans[name], self._who(name)
+        source = image.name if who is None else who.hidden(image.name)
+        self._keep(
+            name,
+            {"case": name, "source": source, "path": place(image, who), "failure": failure, "written": list(written)},
+        )
+
+    def _who(self, name: str) -> Identity | None:
+        """Whose scan it is; None where records may tell."""
+        return None if self.settings["keep_identifiers"] else identity_of(self.scans[name], name)
 
     def _keep(self, name: str, record: Mapping[str, Any]) -> None:
         with writing(self.out):

@@ -17,9 +17,11 @@ from prostate_uda.data.cache import content_hash
 from prostate_uda.data.canonical import DATASET
 from prostate_uda.data.dicom import is_dicom
 from prostate_uda.data.domains.folder import FOLDER
+from prostate_uda.data.identities import NOBODY
 from prostate_uda.data.slicer import is_segmentation
 from prostate_uda.data.volumes import SUFFIXES, file_suffix
 from prostate_uda.errors import CheckpointError, DataError, SettingsError
+from prostate_uda.recipes.identities import place
 from prostate_uda.recipes.record import read_json, writing
 
 KEPT = ".cases"
@@ -160,9 +162,9 @@ def _check_place(out: Path, name: str, scan: Path, inputs: Collection[Path]) -> 
         before = read_json(out / KEPT / f"{name}.json")
     except CheckpointError:  # none, or damaged: it owns nothing
         before = {}
-    if str(before.get("path", scan.resolve())) != str(scan.resolve()):
+    if before.get("path", place(scan, None)) not in (place(scan, None), place(scan, NOBODY)):
         raise SettingsError(
-            f"{name} is the result of {before['path']} there; give another folder with --out, or rename {scan}"
+            f"{name} is the result of another scan there; give another folder with --out, or rename {scan}"
         )
     label = files[LABELS]
     if before.get("label") and label.is_file() and content_hash(label) != before["label"]:

@@ -10,12 +10,14 @@ import torch
 
 from prostate_uda import __version__
 from prostate_uda.data.dicom import Series
+from prostate_uda.data.identities import NOBODY, Identity
 from prostate_uda.data.writing import write_label, write_shares
 from prostate_uda.engines.scans import Prediction, ScanSegmenter
 from prostate_uda.errors import DataError
 from prostate_uda.metrics.gland import gland_measures
 from prostate_uda.metrics.likeness import profile
 from prostate_uda.recipes.bundle_reading import Bundle
+from prostate_uda.recipes.identities import told
 from prostate_uda.recipes.record import writing
 from prostate_uda.recipes.scan_names import DICOM, LABELS, PROBABILITIES, SEGMENTS, UNCERTAINTY, readable
 from prostate_uda.review.dicom_seg import Algorithm, can_write_dicom_seg, write_dicom_seg
@@ -33,12 +35,18 @@ class Scan:
         image: File or folder.
         series: Of a folder, the one that is taken.
         psa: Serum PSA in ng/mL, where it is known.
+        who: Whose it is, which no record may tell; None where they may.
     """
 
     name: str
     image: Path
     series: Series | None
     psa: float | None
+    who: Identity | None = NOBODY
+
+    def told(self, text: str) -> str:
+        """A text as a record may have it."""
+        return text if self.who is None else self.who.hidden(text)
 
 
 def write_results(scan: Scan, segmenter: ScanSegmenter, bundle: Bundle, out: Path, *, review: bool) -> dict[str, Any]:
@@ -106,7 +114,7 @@ def _judged(
 
 def _remarks(scan: Scan) -> tuple[str, ...]:
     if scan.series is not None and scan.series.other_contrast:
-        return (f"The series {scan.series.name!r} is no T2 by its name.",)
+        return (scan.told(f"The series {scan.series.name!r} is no T2 by its name."),)
     return ()
 
 
@@ -118,15 +126,15 @@ def _write_review(scan: Scan, found: Prediction, bundle: Bundle, out: Path) -> t
     write_seg_nrrd(out / f"{scan.name}{SEGMENTS}", found.label, found.volume.grid.affine)
     written, remarks = [UNCERTAINTY, PROBABILITIES, SEGMENTS], []
     if scan.series is not None and can_write_dicom_seg():
-        told = bundle.identity()
-        made_by = f"{told['name']} {told['version']}".strip()
+        identity = bundle.identity()
+        made_by = f"{identity['name']} {identity['version']}".strip()
         algorithm = Algorithm(name="prostate-uda", version=__version__, description=made_by)
         path, affine = out / f"{scan.name}{DICOM}", found.volume.grid.affine
         try:
             write_dicom_seg(path, found.label, scan.series.files, affine=affine, algorithm=algorithm)
             written.append(DICOM)
         except DataError as error:  # the headers do not let anything refer to the series; the contours stand
-            remarks.append(f"There is no DICOM SEG: {' '.join(str(error).split())}.")
+            remarks.append(f"There is no DICOM SEG: {told(str(error), scan.who)}.")
     return written, remarks
 
 
@@ -154,4 +162,4 @@ def _source(scan: Scan) -> str:
     """The file's name, or the folder's with the series that was taken."""
     if scan.series is None:
         return scan.image.name
-    return f"{scan.image.resolve().name}: {scan.series.name or scan.series.uid}"
+    return scan.told(f"{scan.image.resolve().name}: {scan.series.name or scan.series.uid}")

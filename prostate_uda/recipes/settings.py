@@ -1,22 +1,21 @@
 """Floor 5: what a user can decide about an adaptation, checked before anything is touched."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from prostate_uda.data.domains import get_domain
+from prostate_uda.data.domains import PhantomDomain, StreetsDomain, get_domain
 from prostate_uda.data.labels import parse_label_names
 from prostate_uda.data.preprocessing import WorkingGrid
-from prostate_uda.engines.execution import Execution
+from prostate_uda.engines.execution import Execution, Precision
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.maths.label_noise import LabelNoise, read_label_noise
 from prostate_uda.maths.selection import Selection
 from prostate_uda.methods import METHODS, Method, Optimization, build_method
 from prostate_uda.networks import NETWORKS
-from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
+from prostate_uda.recipes.tasks import OF_VOLUMES, TASKS, Task, check_pair
+from prostate_uda.transforms import AUGMENTATIONS
 
 OWN = frozenset(
     {"method", "options", "warm_up", "steps", "rounds", "pseudo_threshold", "label_noise"}
@@ -33,6 +32,8 @@ GOES_WITH: Mapping[str, Mapping[str, str]] = {
 WARM_UPS = ("none", "adversarial")
 PHANTOM_GRID = WorkingGrid(spacing_mm=1.5, size=96)
 SCAN_GRID = WorkingGrid(spacing_mm=0.8, size=192)
+SCENE_ROWS = {"small": 96, "full": 512}
+"""Rows of a picture that a network sees; of other than phantoms, the full size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,9 @@ class AdaptSettings:
         weights: ImageNet ResNet state dict to start from.
         depth: Adjacent slices a prediction sees: 1 is 2D, 3 or 5 is 2.5D.
         spacing_mm: In-plane spacing of the working grid; by default 1.5 mm for phantoms and 0.8 mm for scans.
-        size: In-plane pixels of the working grid; by default 96 for phantoms and 192 for scans.
-        normalize: Name in ``NORMALIZATIONS``.
+        size: In-plane pixels of the working grid; by default 96 for phantoms and 192 for scans. Of driving scenes the
+            rows of a training crop, which is twice as wide; by default 96 for phantoms and 512 else.
+        normalize: Name in ``NORMALIZATIONS``, by default ``zscore``; of driving scenes ``imagenet``.
         augment: Name in ``AUGMENTATIONS``; by default what the method goes with (:data:`GOES_WITH`), else ``plain``.
         warm_up: What the first round starts from, and its pseudo-labels are of: ``none``, the source network; or
             ``adversarial``, the one that was adapted to train the domain predictor against (AdaptSegNet), as the
@@ -83,7 +85,8 @@ class AdaptSettings:
         seed: Of everything that is random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         checkpoint_every: Steps between checkpoints.
-        precision: Of a training step, ``float32`` or ``bf16``: see :class:`~prostate_uda.engines.execution.Execution`.
+        precision: Of a training step, ``float32``, ``tf32`` or ``bf16``: see
+            :class:`~prostate_uda.engines.execution.Execution`.
         channels_last: Memory layout of training.
         prefetch: Batches made ahead in a thread of their own.
         phantom_train: Training cases of a phantom.
@@ -108,7 +111,7 @@ class AdaptSettings:
     depth: int = 1
     spacing_mm: float | None = None
     size: int | None = None
-    normalize: str = "zscore"
+    normalize: str = ""
     augment: str = ""
     warm_up: str = ""
     source_steps: int = 600
@@ -126,7 +129,7 @@ class AdaptSettings:
     seed: int = 0
     device: str = "auto"
     checkpoint_every: int = 50
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
     channels_last: bool = False
     prefetch: int = 2
     phantom_train: int = 16
@@ -134,17 +137,19 @@ class AdaptSettings:
     phantom_size: Literal["small", "full"] = "small"
 
     def __post_init__(self) -> None:
+        usual = {field.name: field.default for field in fields(self) if field.name in OF_VOLUMES}
+        told = {name: getattr(self, name) for name in usual}
+        check_pair(self.source, self.target, {name: told[name] for name in told if told[name] != usual[name]})
         self._say_defaults()
         for kind, name, known in (
             ("method", self.method, METHODS),
             ("network", self.network, NETWORKS),
-            ("normalization", self.normalize, NORMALIZATIONS),
+            ("normalization", self.normalize, self.kind.normalizations),
             ("augmentation", self.augment, AUGMENTATIONS),
             ("warm-up", self.warm_up, WARM_UPS),
         ):
             if name not in known:
                 raise UnknownNameError(kind, name, known)
-        get_domain(self.source), get_domain(self.target)
         if self.fold is not None and self.data_list is None:
             raise SettingsError(f"fold {self.fold} of no list; give a list of folds with --data-list")
         for names in (self.source_label_names, self.target_label_names):
@@ -157,7 +162,8 @@ class AdaptSettings:
 
     def _say_defaults(self) -> None:
         """Put what the method goes with where nothing was said: a record tells what was done."""
-        for name, usual in (("augment", "plain"), ("warm_up", "none")):
+        usually = {"augment": "plain", "warm_up": "none", "normalize": self.kind.normalizations[0]}
+        for name, usual in usually.items():
             if not getattr(self, name):
                 object.__setattr__(self, name, GOES_WITH.get(self.method, {}).get(name, usual))
 
@@ -185,6 +191,34 @@ class AdaptSettings:
             SettingsError: an option the method does not have, or a value it refuses.
         """
         return build_method(self.method, **self.options)
+
+    @property
+    def task(self) -> str:
+        """What is segmented, a name in ``TASKS``: the source's, and the target's."""
+        return get_domain(self.source).task
+
+    @property
+    def kind(self) -> Task:
+        """The task itself."""
+        return TASKS[self.task]
+
+    @property
+    def channels(self) -> int:
+        """Of the network's input."""
+        return self.kind.channels(self.depth)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(H, W)`` of the network's input in training."""
+        if self.task == "zones":
+            return self.grid.size, self.grid.size
+        rows = self.size or SCENE_ROWS[self.phantom_size if self.on_phantoms else "full"]
+        return rows, self.kind.aspect * rows
+
+    @property
+    def on_phantoms(self) -> bool:
+        """Whether both domains are generated."""
+        return all(isinstance(get_domain(name), PhantomDomain | StreetsDomain) for name in (self.source, self.target))
 
     @property
     def trains_predictor(self) -> bool:
@@ -244,7 +278,7 @@ class AdaptSettings:
     @property
     def grid(self) -> WorkingGrid:
         """The grid slices are cut on."""
-        small = self.phantom_size == "small" and all(name.startswith("phantom") for name in (self.source, self.target))
+        small = self.phantom_size == "small" and self.on_phantoms
         default = PHANTOM_GRID if small else SCAN_GRID
         return WorkingGrid(
             spacing_mm=default.spacing_mm if self.spacing_mm is None else self.spacing_mm,
@@ -256,21 +290,11 @@ class AdaptSettings:
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one, else the CPU.
+def check_zones(settings: AdaptSettings, what: str) -> None:
+    """Refuse a run of pictures where a recipe is of prostates.
 
     Raises:
-        SettingsError: a device this machine does not have.
+        SettingsError: so it is.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise RuntimeError(f"{device.type} computes nothing here")
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(
-            f"device {name!r} cannot be used here; choose auto, cpu or cuda where there is one"
-        ) from error
-    return device
+    if settings.task != "zones":
+        raise SettingsError(f"{what} is of prostate zones, and the run is of {settings.source}; there is none for it")

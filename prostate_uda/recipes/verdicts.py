@@ -114,7 +114,7 @@ def _rows(path: Path) -> list[Any] | None:
     try:
         text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text) if path.suffix.lower() == ".json" else csv.DictReader(StringIO(text, newline=""))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({_reason(error)}); download it again, or remove it") from error
     if isinstance(content, csv.DictReader):
         fields = content.fieldnames or []

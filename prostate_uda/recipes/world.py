@@ -1,64 +1,80 @@
-"""Floor 5: the two domains of a run, found, checked and cut into slices before anything is written."""
+"""Floor 5: the two domains of a run, found and checked before anything is written; what is seen in them is a task's."""
 
-import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, Generic, TypeVar
 
-import ignite.distributed as idist
-import torch
-from torch import Tensor
+from torch import nn
 
 from prostate_uda.data.cache import content_hash
 from prostate_uda.data.datalists import DataList
-from prostate_uda.data.domains import Case, Domain, PhantomDomain, PhantomSettings, Split, get_domain
+from prostate_uda.data.domains import (
+    Case,
+    Domain,
+    PhantomDomain,
+    PhantomSettings,
+    Split,
+    StreetsDomain,
+    StreetsSettings,
+    get_domain,
+)
 from prostate_uda.data.domains.base import Role
-from prostate_uda.data.labels import PZ, TZ, ZONE_VALUES, ZONE_WORDS, parse_label_names
-from prostate_uda.data.reading import CaseReader, read_truth
-from prostate_uda.data.slices import SliceSet
-from prostate_uda.data.volumes import read_image, read_label
+from prostate_uda.data.labels import parse_label_names
+from prostate_uda.data.slices import ImageSet
 from prostate_uda.engines.observers import Progress
+from prostate_uda.engines.rounds import Labeller
 from prostate_uda.errors import DataError, SettingsError
-from prostate_uda.maths.losses import IGNORE
-from prostate_uda.recipes.pipeline import Pipeline, build_pipeline
-from prostate_uda.recipes.processes import first_alone, is_first, own_cases, together
+from prostate_uda.recipes.record import Record
 from prostate_uda.recipes.settings import AdaptSettings
 
-PSEUDO_VALUES = {**ZONE_VALUES, IGNORE: IGNORE}
+HOLDOUT = {"zones": 0.2, "scenes": 0.02}
+"""Share of a source's labelled cases that is kept to judge by: the papers on driving scenes learn from all."""
+Seen = TypeVar("Seen", bound=ImageSet)
+Judged = TypeVar("Judged", bound=Labeller)
 
 
 @dataclass(frozen=True)
-class World:
-    """Source and target of a run.
+class World(ABC, Generic[Seen, Judged]):
+    """Source and target of a run, and what is done with whole cases of them.
 
     Attributes:
+        settings: Of the run.
         source_split: Training and held-out cases, labelled.
         target_split: Training cases without labels; test cases, labelled where the data are.
-        source: Slices of this process's share of the source's training cases.
-        target: Slices of its share of the target's training cases, without labels.
-        pipeline: From files to slices.
-        others: Further files that decide a run, by what they are.
+        source: Images of this process's share of the source's training cases.
+        target: Images of its share of the target's training cases, without labels.
     """
 
+    settings: AdaptSettings
     source_split: Split
     target_split: Split
-    source: SliceSet
-    target: SliceSet
-    pipeline: Pipeline
-    others: Mapping[str, Path]
+    source: Seen
+    target: Seen
 
-    def with_labels(self, cases: Sequence[Case]) -> SliceSet:
-        """The target's slices with these cases' labels (pseudo-labels: 0, 1, 2, and 255 for none)."""
-        named = [replace(case, values=PSEUDO_VALUES) for case in cases]
-        return SliceSet.from_cases(named, replace(self.pipeline.reader, store=None))
+    @abstractmethod
+    def with_labels(self, cases: Sequence[Case]) -> Seen:
+        """The images of these cases of the target with the labels that they have: a round's pseudo-labels."""
 
-    def everyone(self) -> dict[str, SliceSet]:
-        """The training slices of both domains, of all processes' patients."""
-        if idist.get_world_size() == 1:
-            return {"source": self.source, "target": self.target}
-        splits = {"source": self.source_split, "target": self.target_split}
-        return {role: SliceSet.from_cases(split.train, self.pipeline.reader) for role, split in splits.items()}
+    @abstractmethod
+    def everyone(self) -> dict[str, Seen]:
+        """The training images of both domains, of all processes' cases, by role."""
+
+    @abstractmethod
+    def segmenter(self, network: nn.Module) -> Judged:
+        """The network, of logits, over whole cases of the target."""
+
+    @abstractmethod
+    def judge(self, out: Path, record: Record, source_only: Judged, adapted: Judged, progress: Progress) -> None:
+        """Predict every shown case with both networks, and judge it where it has a label.
+
+        Writes ``predictions/``, ``pictures/`` and ``cases.csv``, and puts the means into ``record``.
+        """
+
+    @abstractmethod
+    def write_bundle(self, folder: Path, network: nn.Module, provenance: Mapping[str, Any], progress: Progress) -> None:
+        """The finished network, inside ``FinalLogits``, as a MONAI bundle."""
 
     def shown(self) -> tuple[Case, ...]:
         """The target cases that are predicted at the end: the test cases, or all where there are none."""
@@ -73,7 +89,8 @@ class World:
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of every image and label that is read, by ``role/part/case/file``, and of other files by name."""
-        found = {name: content_hash(path) for name, path in self.others.items()}
+        others = {name: getattr(self.settings, name) for name in ("weights", "data_list")}
+        found = {name: content_hash(path) for name, path in others.items() if path is not None}
         for role, split in (("source", self.source_split), ("target", self.target_split)):
             for part, cases in (("train", split.train), ("test", split.test)):
                 found |= case_hashes(f"{role}/{part}", cases)
@@ -86,20 +103,15 @@ def case_hashes(part: str, cases: Sequence[Case]) -> dict[str, str]:
     return {f"{part}/{case.id}/{kind}": content_hash(path) for case, kind, path in files if path is not None}
 
 
-def _slices(title: str, cases: Sequence[Case], reader: CaseReader, progress: Progress) -> SliceSet:
-    with progress.task(title, len(cases)) as task:
-        return SliceSet.from_cases(cases, reader, progress=lambda _: task.advance())
-
-
 def _domain(name: str, settings: AdaptSettings) -> Domain:
     """The registry's domain; a phantom with the cohort that the settings ask for."""
     domain = get_domain(name)
-    if not isinstance(domain, PhantomDomain):
-        return domain
-    wanted = PhantomSettings(
-        size=settings.phantom_size, train=settings.phantom_train, test=settings.phantom_test, seed=settings.seed
-    )
-    return domain.configured(wanted)
+    numbers = {"train": settings.phantom_train, "test": settings.phantom_test, "seed": settings.seed}
+    if isinstance(domain, PhantomDomain):
+        return domain.configured(PhantomSettings(size=settings.phantom_size, **numbers))
+    if isinstance(domain, StreetsDomain):
+        return domain.configured(StreetsSettings(size=settings.phantom_size, **numbers))
+    return domain
 
 
 def _data_list(settings: AdaptSettings) -> DataList | None:
@@ -117,46 +129,11 @@ def _split(domain: Domain, role: Role, settings: AdaptSettings, listed: DataList
     """The cases of a role: by the data list where there is one, else as the domain splits them."""
     root, labels = getattr(settings, f"{role}_root"), getattr(settings, f"{role}_labels")
     if listed is None or not listed.concerns(role, domain.name):
-        return domain.cases(root, labels, role=role, seed=settings.seed)
+        return domain.cases(root, labels, role=role, seed=settings.seed, holdout=HOLDOUT[domain.task])
     return listed.apply(domain.located(root, labels, role=role), role, settings.fold)
 
 
-def _check_test_cases(cases: Sequence[Case], channel: int, progress: Progress) -> None:
-    """Read what is judged at the end once now: a damaged scan is to stop a run before it trains, not after.
-
-    Raises:
-        DataError: an image or label cannot be used, or they lie on different grids.
-    """
-    with progress.task("checking the test cases", len(cases)) as task:
-        for case in cases:
-            read_truth(case, read_image(case.image, channel))
-            task.advance()
-
-
-def _check_zones(source: SliceSet, settings: AdaptSettings, progress: Progress) -> None:
-    """Refuse a source without both zones; warn where PZ lies in front of TZ (rows run anterior to posterior).
-
-    Raises:
-        DataError: no label of the source, in no process, holds PZ, or none holds TZ.
-    """
-    rows = [torch.nonzero(source.labels == zone)[:, 1].double() for zone in (PZ, TZ)]
-    counts, sums = idist.all_reduce(torch.stack([row.new_tensor([len(row), row.sum()]) for row in rows])).T
-    missing = [name for name, count in zip(("PZ", "TZ"), counts, strict=True) if not count]
-    if missing:
-        raise DataError(
-            f"no label of the source holds {' or '.join(missing)}; both zones are needed, a whole gland's label is not "
-            "enough"
-        )
-    behind, before = sums / counts
-    if behind < before:
-        named = settings.source_label_names
-        mend = f"leave out --source-label-names {named}" if named else "say --source-label-names 1=TZ,2=PZ"
-        progress.note(
-            f"warning: the source's PZ lies in front of its TZ, which no prostate has: are the values exchanged? {mend}"
-        )
-
-
-def _check_shared(source: Split, target: Split, progress: Progress) -> None:
+def check_shared(source: Split, target: Split, progress: Progress) -> None:
     """Refuse to judge by scans that were learned from; warn where one is in both domains.
 
     Raises:
@@ -199,23 +176,6 @@ def splits(settings: AdaptSettings) -> tuple[Split, Split, int]:
     return source, target, target_domain.channel
 
 
-def zone_volumes(cases: Sequence[Case]) -> Tensor:
-    """``(C,)`` float64, the mean mL of each class in these cases' labels.
-
-    Args:
-        cases: Labelled, at least one.
-
-    Raises:
-        DataError: a label cannot be used.
-    """
-    volumes = []
-    for case in cases:
-        label = read_label(cast("Path", case.label), case.values)
-        counts = torch.from_numpy(label.array).flatten().long().bincount(minlength=len(ZONE_WORDS))
-        volumes.append(counts[: len(ZONE_WORDS)].double() * (math.prod(label.grid.spacing) / 1000))
-    return torch.stack(volumes).mean(dim=0)
-
-
 def target_cases(settings: AdaptSettings) -> tuple[Split, Mapping[str, Case], Mapping[str, str]]:
     """The target's split, all its labelled cases by id, and what a data list says that label values mean.
 
@@ -228,25 +188,3 @@ def target_cases(settings: AdaptSettings) -> tuple[Split, Mapping[str, Case], Ma
     concerned = listed is not None and listed.concerns("target", domain.name)
     values = listed.part("target").labels if listed is not None and concerned else {}
     return _split(domain, "target", settings, listed), labelled, values
-
-
-def open_world(settings: AdaptSettings, progress: Progress) -> World:
-    """Find both domains' cases and read them; of several processes the first checks, and each reads its own patients.
-
-    Raises:
-        DataError: something is missing or cannot be used; it names the file.
-        SettingsError: there are more processes than patients.
-    """
-    with together():
-        with first_alone():
-            source_split, target_split, channel = splits(settings)
-            mine = own_cases(source_split.train, "source"), own_cases(target_split.train, "target")
-            if is_first():
-                _check_shared(source_split, target_split, progress)
-                _check_test_cases((*source_split.test, *target_split.test), channel, progress)
-            pipeline = build_pipeline(settings.grid, settings.normalize, source_split.train, progress, channel=channel)
-        source = _slices("reading the source", mine[0], pipeline.reader, progress)
-        target = _slices("reading the target", mine[1], pipeline.reader, progress)
-    _check_zones(source, settings, progress)
-    others = {name: path for name in ("weights", "data_list") if (path := getattr(settings, name)) is not None}
-    return World(source_split, target_split, source, target, pipeline, others)

@@ -16,10 +16,10 @@ _PAGE = """<!doctype html>
   table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; }
   th, td { padding: .25rem .7rem; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
   th { font-weight: 500; } tbody th { text-align: left; } tbody { border-top: 1px solid #999; }
-  th[colspan] { font-style: italic; } td.best { font-weight: 700; }
+  th[colspan] { font-style: italic; } td.best { font-weight: 700; } .wide { overflow-x: auto; }
 </style>
 <h1>{{ title }}</h1>
-<table>
+<div class="wide"><table>
   <thead><tr><th></th>{% for name in columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
   {% for block in blocks %}<tbody>
     <tr><th colspan="{{ columns|length + 1 }}">{{ block.title }}</th></tr>
@@ -27,7 +27,7 @@ _PAGE = """<!doctype html>
       {%- for cell in line.cells %}<td{% if cell.best %} class="best"{% endif %}>{{ cell.text }}</td>{% endfor %}</tr>
     {% endfor %}
   </tbody>{% endfor %}
-</table>
+</table></div>
 <ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>
 </html>
 """

@@ -28,12 +28,14 @@ from prostate_uda.transforms.nyul import (
 )
 from prostate_uda.transforms.presets import NORMALIZATIONS, Normalization
 from prostate_uda.transforms.scanner import Acquisition, AcquisitionRanges, EndorectalCoil
+from prostate_uda.transforms.scenes import SCENE_AUGMENTATIONS
 from prostate_uda.transforms.stacks import SliceStack, SliceStackd
 from prostate_uda.transforms.zones import LabelZones, LabelZonesd
 
 __all__ = [
     "AUGMENTATIONS",
     "NORMALIZATIONS",
+    "SCENE_AUGMENTATIONS",
     "Acquisition",
     "AcquisitionRanges",
     "CorrectCoilProfile",

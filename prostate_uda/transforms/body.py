@@ -55,6 +55,18 @@ def check_volume(image: Tensor) -> None:
     """
     if image.ndim not in (4, 5) or 0 in image.shape:
         raise ShapeError(f"an image of shape {tuple(image.shape)}; give (C, X, Y, Z), or a batch (B, C, X, Y, Z)")
+    check_numbers(image)
+
+
+def check_numbers(image: Tensor) -> None:
+    """Refuse an image with nothing in it, or with voxels that are no numbers.
+
+    Raises:
+        ShapeError: There is no voxel.
+        DataError: A voxel is NaN or infinite.
+    """
+    if not image.numel():
+        raise ShapeError(f"an image of shape {tuple(image.shape)}; at least one voxel along each axis is needed")
     if not bool(torch.isfinite(plain(image)).all()):
         raise DataError("an image with voxels that are NaN or infinite; replace them before it is normalized")
 

@@ -15,6 +15,9 @@ from monai.transforms import Identityd
 from monai.transforms.transform import MapTransform, Transform
 from torch import Tensor
 
+from prostate_uda.errors import DataError
+from prostate_uda.transforms.body import check_numbers
+
 KEY = "image"
 LOWER, UPPER = 0.5, 99.5
 """Percentiles that intensities are clipped to: a coil's hot spot and a few dark voxels should not set the scale."""
@@ -35,13 +38,20 @@ class NormalizeBodyd(MapTransform):  # type: ignore[misc]  # MONAI ships no type
         self.mode = mode
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The same entry with normalized images."""
+        """The same entry with normalized images, float32.
+
+        Raises:
+            ShapeError: An image without a voxel.
+            DataError: A voxel is NaN or infinite, or all are one number that is not above 0.
+        """
         out = dict(data)
         for key in self.key_iterator(out):
             out[key] = self._normalized(out[key])
         return out
 
     def _normalized(self, image: Tensor) -> Tensor:
+        check_numbers(image)
+        image = image.float()
         low, high = body_percentiles(image)
         clipped = image.clamp(low, high)
         if self.mode == "minmax":
@@ -59,8 +69,14 @@ def body_percentiles(image: Tensor) -> tuple[float, float]:
 
     Returns:
         The two percentiles; the image's extremes where they coincide.
+
+    Raises:
+        DataError: Every voxel is the same number, and that is not above 0.
     """
-    low, high = np.percentile(torch.as_tensor(image).as_subclass(Tensor)[_body(image)].numpy(), (LOWER, UPPER))
+    body = torch.as_tensor(image).as_subclass(Tensor)[_body(image)]
+    if not body.numel():
+        raise DataError(f"every voxel is {float(image.min()):g}; an image with contrast is needed")
+    low, high = np.percentile(body.numpy(), (LOWER, UPPER))
     return (float(low), float(high)) if high > low else (float(image.min()), float(image.max()))
 
 

@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from prostate_uda.errors import ShapeError
+from prostate_uda.transforms.body import check_numbers
 
 InPlane: TypeAlias = tuple[int, int] | None
 """The axes of an image, channel first, that are its planes' rows and columns; ``None`` means :data:`IN_PLANE`."""
@@ -27,9 +28,13 @@ def to_planes(image: Tensor, in_plane: InPlane = None) -> Tensor:
         in_plane: Which axes are rows and columns.
 
     Raises:
-        ShapeError: neither three axes nor four, or no such axes.
+        ShapeError: neither three axes nor four, no such axes, or fewer than two pixels.
+        DataError: a pixel is NaN or infinite, and would be spread over its plane.
     """
     axes = _axes(image, in_plane)
+    if image.numel() < 2:
+        raise ShapeError(f"image of shape {tuple(image.shape)}; two pixels at least are needed")
+    check_numbers(image)
     planes = torch.as_tensor(image).as_subclass(Tensor).float().movedim(axes, (-2, -1))
     return planes.reshape(-1, *planes.shape[-2:])
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from pydoc import locate
@@ -11,18 +12,26 @@ import nibabel as nib
 import numpy as np
 import pytest
 from monai.bundle import ComponentLocator, ConfigWorkflow
+from PIL import Image
 
 from prostate_uda.data.preprocessing import WorkingGrid
+from prostate_uda.data.scene_classes import SCENE_CLASSES
+from prostate_uda.errors import SettingsError
 from prostate_uda.methods import METHODS
 from prostate_uda.recipes.bundle_folder import network_config, preprocessing_config, template
+from prostate_uda.recipes.bundle_reading import OF_SCENES
 from prostate_uda.transforms import AUGMENTATIONS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIGS = ("inference.json", "evaluate.json", "train.json", "adapt.json", "multi_gpu_adapt.json")
+BUNDLES = {
+    "prostate_zones_uda": ("inference.json", "evaluate.json", "train.json", "adapt.json", "multi_gpu_adapt.json"),
+    "driving_scenes_uda": ("inference.json", "evaluate.json"),
+}
+NAMES = [(bundle, name) for bundle, names in BUNDLES.items() for name in names]
 
 
-def config(name: str) -> dict[str, Any]:
-    return json.loads((template() / "configs" / name).read_text(encoding="utf-8"))
+def config(name: str, bundle: str = "prostate_zones_uda") -> dict[str, Any]:
+    return json.loads((template(bundle) / "configs" / name).read_text(encoding="utf-8"))
 
 
 def strings(node: Any) -> Iterator[tuple[str, str]]:
@@ -35,16 +44,37 @@ def strings(node: Any) -> Iterator[tuple[str, str]]:
             yield from [("", value)] if isinstance(value, str) else strings(value)
 
 
-ALL = [pair for name in CONFIGS for pair in strings(config(name))]
+ALL = [pair for bundle, name in NAMES for pair in strings(config(name, bundle))]
 TARGETS = sorted({text for key, text in ALL if key == "_target_"})
 
 
 def test_the_template_is_the_one_of_this_checkout() -> None:
+    assert {path.name for path in (REPOSITORY / "bundles").iterdir()} == set(BUNDLES)
     assert template() == REPOSITORY / "bundles" / "prostate_zones_uda"
+    for name in BUNDLES:
+        assert template(name) == REPOSITORY / "bundles" / name
+    with pytest.raises(SettingsError, match="template lung_zones is not installed"):
+        template("lung_zones")
 
 
-def test_every_config_is_looked_at() -> None:
-    assert {path.name for path in (template() / "configs").iterdir()} == {*CONFIGS, "metadata.json", "logging.conf"}
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_every_config_is_looked_at(bundle: str) -> None:
+    found = {path.name for path in (template(bundle) / "configs").iterdir()}
+    assert found == {*BUNDLES[bundle], "metadata.json", "logging.conf"}
+
+
+def test_a_wheel_carries_every_file_of_every_template() -> None:
+    """``data-files`` of pyproject.toml puts each where :func:`template` looks: the bundle's name above ``configs``."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    carried = {
+        f"{place}/{path.name}": path.relative_to(REPOSITORY).as_posix()
+        for place, patterns in project["tool"]["setuptools"]["data-files"].items()
+        for pattern in patterns
+        for path in REPOSITORY.glob(pattern)
+    }
+    for path in (path for path in (REPOSITORY / "bundles").rglob("*") if path.is_file()):
+        inside = path.relative_to(REPOSITORY).as_posix()
+        assert carried.get(f"share/prostate-uda/{inside}") == inside
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -73,12 +103,20 @@ def test_there_is_no_logic_in_the_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("inference.json",), ("inference.json", "evaluate.json"), ("train.json",), ("train.json", "adapt.json")]
+    ("bundle", "names"),
+    [
+        ("prostate_zones_uda", ("inference.json",)),
+        ("prostate_zones_uda", ("inference.json", "evaluate.json")),
+        ("prostate_zones_uda", ("train.json",)),
+        ("prostate_zones_uda", ("train.json", "adapt.json")),
+        ("driving_scenes_uda", ("inference.json",)),
+        ("driving_scenes_uda", ("inference.json", "evaluate.json")),
+    ],
 )
-def test_every_reference_leads_somewhere(names: tuple[str, ...]) -> None:
-    ids = {key for name in names for key in _ids(config(name))}
+def test_every_reference_leads_somewhere(bundle: str, names: tuple[str, ...]) -> None:
+    ids = {key for name in names for key in _ids(config(name, bundle))}
     for name in names:
-        for _, text in strings(config(name)):
+        for _, text in strings(config(name, bundle)):
             for reference in re.findall(r"@(\w+(?:::\w+)*)", text):
                 assert reference in ids, f"{name}: @{reference}"
 
@@ -101,12 +139,38 @@ def test_the_defaults_are_those_of_the_registries() -> None:
     assert locate(train["train"]["preprocessing"]["_target_"]) is AUGMENTATIONS["strong"]
 
 
+def test_the_scenes_defaults_are_those_of_the_registries() -> None:
+    inference, metadata = (config(name, "driving_scenes_uda") for name in ("inference.json", "metadata.json"))
+    network = network_config("deeplab-small", in_channels=3, num_classes=19)
+    assert inference["network_def"]["network"] == network | {"_target_": "prostate_uda.networks.DeepLab"}
+    assert inference["preprocessing"]["_target_"] == OF_SCENES
+    data = metadata["network_data_format"]
+    assert list(data["outputs"]["pred"]["channel_def"].values()) == list(SCENE_CLASSES)
+    for tensor in (data["inputs"]["image"], data["outputs"]["pred"]):
+        assert tensor["spatial_shape"] == inference["preprocessing"]["size"]
+    listed = ", ".join(f"{place} {name}" for place, name in enumerate(SCENE_CLASSES))
+    assert metadata["label_classes"] == f"{listed}, 255 not judged"
+    assert metadata["pred_classes"] == f"19 channels: {listed}"
+
+
 @pytest.mark.parametrize("names", [("inference.json",), ("inference.json", "evaluate.json")])
 def test_monai_finds_every_property_of_inference(names: tuple[str, ...], tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.eye(4, dtype=np.float32)[None], np.eye(4)), tmp_path / "scan.nii.gz")
     found = workflow(names, "infer", dataset_dir=str(tmp_path), labels_dir=str(tmp_path), initialize=[])
     found.initialize()
     assert found.check_properties() == []
+
+
+@pytest.mark.parametrize("names", [("inference.json",), ("inference.json", "evaluate.json")])
+def test_monai_finds_every_property_of_inference_of_scenes(names: tuple[str, ...], tmp_path: Path) -> None:
+    pixels = np.zeros((8, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "one_gtFine_labelIds.png")
+    places = {"dataset_dir": str(tmp_path), "labels_dir": str(tmp_path), "initialize": []}
+    found = workflow(names, "infer", bundle="driving_scenes_uda", **places)
+    found.initialize()
+    assert found.check_properties() == []
+    assert len(found.dataset) == 1
 
 
 def test_monai_finds_every_property_of_training(phantoms: dict[str, Path], tmp_path: Path) -> None:
@@ -126,17 +190,20 @@ def test_monai_finds_every_property_of_adaptation(phantoms: dict[str, Path], tmp
     assert found.trainer.method == METHODS["recommended"]()
 
 
-def workflow(names: tuple[str, ...], kind: str, **changes: Any) -> ConfigWorkflow:
-    configs = template() / "configs"
+def workflow(
+    names: tuple[str, ...], kind: str, *, bundle: str = "prostate_zones_uda", **changes: Any
+) -> ConfigWorkflow:
+    configs = template(bundle) / "configs"
     return ConfigWorkflow(
         config_file=[str(configs / name) for name in names],
         meta_file=str(configs / "metadata.json"),
         logging_file=False,
         workflow_type=kind,
-        bundle_root=str(template()),
+        bundle_root=str(template(bundle)),
         **({"device": "$torch.device('cpu')"} | changes),
     )
 
 
-def test_the_licence_is_the_repositorys() -> None:
-    assert (template() / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_the_licence_is_the_repositorys(bundle: str) -> None:
+    assert (template(bundle) / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()

@@ -20,6 +20,7 @@ from tests.builders import tiny_deeplab as tiny
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in METHODS},
     "adaptsegnet": ("adaptsegnet", {"discriminator_channels": 4, "discriminator_stages": 3}),
+    "adaptsegnet, two levels": ("adaptsegnet", {"discriminator_channels": 4, "shallow_weight": 2e-4}),
     "metacorrection, learned": ("metacorrection", {"ntm_mode": "learned"}),
     "metacorrection, all": ("metacorrection", {"ntm_mode": "learned", "virtual_scope": "all"}),
     "metacorrection, last stage": ("metacorrection", {"virtual_scope": "last-stage", "derivative": "forward-mode"}),

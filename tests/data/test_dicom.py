@@ -89,7 +89,7 @@ def test_a_patients_other_study_is_no_other_patient(tmp_path, make_series, voxel
 
 
 def test_a_folder_without_dicom(tmp_path):
-    with pytest.raises(DataError, match="holds no DICOM image"):
+    with pytest.raises(DataError, match="holds no scan: no NIfTI, NRRD or MHA file right in it, no DICOM at any depth"):
         read_image(tmp_path)
 
 

@@ -39,6 +39,8 @@ def test_affine_cannot_be_changed_from_outside():
     ("change", "message"),
     [
         (lambda a: a.__setitem__((0, 0), np.nan), "not finite"),
+        (lambda a: a.__setitem__((0, 0), 1e200), r"1e\+200 in it"),
+        (lambda a: a.__setitem__((1, 3), -2e7), r"at most 1e\+07 mm"),
         (lambda a: a.__setitem__((slice(None), 2), 0), "singular"),
         (lambda a: a.__setitem__((slice(None), 1), a[:, 0]), "parallel"),
         (lambda a: a.__setitem__((0, 2), 0.05), "sheared"),

@@ -1,5 +1,7 @@
 """Checkpoint files: data and nothing else, whole or not at all, and a message for everything that is neither."""
 
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,33 @@ def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path: Path) -> None
     save(path, {"step": 3})  # what the other one left in the folder is in nobody's way
     assert load(path)["step"] == 3
     assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """A disk on which no file gets larger than 20 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_is_one_line_and_what_was_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    save(path, {"step": 1})
+    with pytest.raises(CheckpointError, match=r"state\.pt cannot be written \(.+\); make room") as caught:
+        save(path, {"step": 2, "w": torch.zeros(100_000)})
+    assert "\n" not in str(caught.value)
+    assert load(path)["step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_file_where_the_folder_should_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("in the way", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="cannot be written") as caught:
+        save(tmp_path / "checkpoints" / "state.pt", {"step": 1})
+    assert "\n" not in str(caught.value)
 
 
 class Payload:

@@ -225,8 +225,8 @@ def test_bf16_in_channels_last_killed_and_resumed_is_the_same_to_the_bit(tmp_pat
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"precision": "float16"}, "choose float32 or bf16"),
-        ({"precision": "double"}, "choose float32 or bf16"),
+        ({"precision": "float16"}, "choose float32, tf32 or bf16"),
+        ({"precision": "double"}, "choose float32, tf32 or bf16"),
         ({"prefetch": -1}, "allowed is 0 or more batches"),
     ],
 )

@@ -163,3 +163,26 @@ def test_domain_loss_by_hand() -> None:
     sure = torch.full((1, 1, 1, 1), 1.0986123)
     assert domain_loss(sure, SOURCE).item() == pytest.approx(1.3862944)
     assert domain_loss(sure, TARGET).item() == pytest.approx(0.2876821)
+
+
+def test_adaptsegnet_of_two_levels_is_fooled_and_taught_at_each() -> None:
+    method = AdaptSegNet(discriminator_channels=4, discriminator_stages=2, adversarial_weight=0.5, shallow_weight=0.25)
+    net, source, target = tiny(), batch(1), batch(2)
+    state = method.prepare(net, SGD, seed=3)
+    judges = [state.modules[name].double() for name in ("shallow_discriminator", "discriminator")]
+    assert {"network", "discriminator", "shallow_discriminator"} == state.optimizers.keys()
+
+    def loss(copy: DeepLab) -> Tensor:
+        maps = [logits.softmax(dim=1) for logits in copy(target.image).logits]
+        shallow, deep = (functional.softplus(judge(seen)).mean() for judge, seen in zip(judges, maps, strict=True))
+        return plain_loss(copy, source) + 0.25 * shallow + 0.5 * deep
+
+    expected, copy, before = expected_after_one_step(net, loss), deepcopy(net), deepcopy(judges)
+    found = method.step(state, source, target)
+    torch.testing.assert_close({name: value.detach() for name, value in net.named_parameters()}, expected)
+    with torch.no_grad():
+        both = [[z.softmax(dim=1) for z in copy(seen.image).logits] for seen in (source, target)]
+        for level, name in enumerate(("shallow_discriminator", "discriminator")):
+            near, far = (before[level](maps[level]) for maps in both)
+            telling = (functional.softplus(near).mean() + functional.softplus(-far).mean()) / 2
+            torch.testing.assert_close(found[name], telling)

@@ -21,7 +21,7 @@ from prostate_uda.recipes import AdaptSettings, adapt, make_phantom
 from prostate_uda.recipes.adapt import Bench
 from prostate_uda.recipes.processes import is_first, own_share, processes, shares, together
 from prostate_uda.recipes.resuming import check_shared
-from prostate_uda.recipes.world import open_world
+from prostate_uda.recipes.zone_world import open_zones
 from tests.recipes.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def in_one_of_two(folder: Path) -> None:
     """What each process of the test above finds."""
     settings = AdaptSettings(**{**TINY, "batch_size": 4})
     with processes("cpu") as device:
-        world = open_world(settings, Silent())
+        world = open_zones(settings, Silent())
         stream = Bench(settings, None, world).stream("source", world.source)  # type: ignore[arg-type]
         found = {role: sorted({*getattr(world, role).cases}) for role in ("source", "target")}
         found |= {"all": world.case_ids(), "batch": stream.at(0).cases, "numbers": stream._drawn(0)}

@@ -24,7 +24,7 @@ from prostate_uda.maths.selection import BalancedSelection, Selection
 from prostate_uda.recipes import AdaptSettings, adapt
 from prostate_uda.recipes.adapt import Bench, new_network
 from prostate_uda.recipes.labelling import label_target
-from prostate_uda.recipes.world import open_world
+from prostate_uda.recipes.zone_world import open_zones
 from tests.recipes.conftest import TINY, Heard
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +132,7 @@ def opened(folder: Path, progress: Silent) -> tuple[Segmenter, tuple[Case, ...],
     place = Workplace(
         folder=folder, device=cpu, progress=progress, checkpoint_every=9, writes=bool(idist.get_rank() == 0)
     )
-    world = open_world(settings, Silent())
+    world = open_zones(settings, Silent())
     return Bench(settings, place, world).segmenter(new_network(settings, cpu)), world.target_split.train, place
 
 

@@ -17,7 +17,7 @@ from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.recipes import AdaptSettings, evaluate
 from prostate_uda.recipes.judging import judge_run
 from prostate_uda.recipes.record import Record
-from prostate_uda.recipes.world import World, open_world
+from prostate_uda.recipes.zone_world import ZoneWorld, open_zones
 from tests.recipes.conftest import TINY, Heard
 
 STAGES = ("source_only", "adapted")
@@ -41,13 +41,13 @@ class Boxes(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def world(cache: Path) -> World:
+def world(cache: Path) -> ZoneWorld:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROSTATE_UDA_CACHE", str(cache))
-        return open_world(AdaptSettings(**TINY), Heard())
+        return open_zones(AdaptSettings(**TINY), Heard())
 
 
-def judged(out: Path, world: World, source_only: nn.Module, adapted: nn.Module) -> tuple[dict, list[dict], Heard]:
+def judged(out: Path, world: ZoneWorld, source_only: nn.Module, adapted: nn.Module) -> tuple[dict, list[dict], Heard]:
     """The record as written, the rows of ``cases.csv``, and what was told."""
     out.mkdir()
     heard = Heard()
@@ -60,7 +60,7 @@ def judged(out: Path, world: World, source_only: nn.Module, adapted: nn.Module) 
         return json.loads((out / "run.json").read_text()), list(csv.DictReader(file)), heard
 
 
-def by_hand(out: Path, world: World) -> dict[tuple[str, str], dict]:
+def by_hand(out: Path, world: ZoneWorld) -> dict[tuple[str, str], dict]:
     """Every prediction's file against its case's label."""
     found = {}
     for stage in STAGES:
@@ -71,7 +71,7 @@ def by_hand(out: Path, world: World) -> dict[tuple[str, str], dict]:
     return found
 
 
-def test_every_number_is_its_own_networks(world: World, tmp_path: Path) -> None:
+def test_every_number_is_its_own_networks(world: ZoneWorld, tmp_path: Path) -> None:
     small, large = Boxes(6), Boxes(12)
     record, rows, heard = judged(tmp_path / "run", world, small, large)
     expected = by_hand(tmp_path / "run", world)
@@ -95,7 +95,7 @@ def test_every_number_is_its_own_networks(world: World, tmp_path: Path) -> None:
     assert not heard.notes
 
 
-def test_the_source_is_judged_with_the_source_only_network(world: World, tmp_path: Path) -> None:
+def test_the_source_is_judged_with_the_source_only_network(world: ZoneWorld, tmp_path: Path) -> None:
     record, rows, _ = judged(tmp_path / "run", world, Boxes(12), Boxes(0))
     source = [row for row in rows if row["stage"] == "source_only_on_source"]
     assert [row["case"] for row in source] == [case.id for case in world.source_split.test]
@@ -104,7 +104,7 @@ def test_the_source_is_judged_with_the_source_only_network(world: World, tmp_pat
     assert mean > 0.3
 
 
-def test_evaluate_agrees_with_the_run(world: World, tmp_path: Path) -> None:
+def test_evaluate_agrees_with_the_run(world: ZoneWorld, tmp_path: Path) -> None:
     """On predictions that hold something: two empty label maps agree about everything."""
     record, _, _ = judged(tmp_path / "run", world, Boxes(6), Boxes(12))
     (tmp_path / "labels").mkdir()
@@ -116,7 +116,7 @@ def test_evaluate_agrees_with_the_run(world: World, tmp_path: Path) -> None:
         assert min(means.values()) > 0.1
 
 
-def test_pictures_of_every_case_and_a_strip(world: World, tmp_path: Path) -> None:
+def test_pictures_of_every_case_and_a_strip(world: ZoneWorld, tmp_path: Path) -> None:
     judged(tmp_path / "run", world, Boxes(6), Boxes(12))
     names = {path.stem for path in (tmp_path / "run" / "pictures").glob("*.png")}
     assert names == {"strip", *(case.id for case in world.target_split.test)}
@@ -127,7 +127,9 @@ def test_pictures_of_every_case_and_a_strip(world: World, tmp_path: Path) -> Non
     [(Boxes(0), ("PZ", "TZ")), (Boxes(6, (2,)), ("PZ",)), (Boxes(6, (1,)), ("TZ",)), (Boxes(6), ())],
     ids=["nothing", "TZ alone", "PZ alone", "both"],
 )
-def test_what_was_not_found_is_told(world: World, tmp_path: Path, adapted: nn.Module, missing: tuple[str, ...]) -> None:
+def test_what_was_not_found_is_told(
+    world: ZoneWorld, tmp_path: Path, adapted: nn.Module, missing: tuple[str, ...]
+) -> None:
     """Of the adapted network: a source-only network that finds nothing is what adaptation is for."""
     _, _, heard = judged(tmp_path / "run", world, Boxes(0), adapted)
     ids = ", ".join(case.id for case in world.target_split.test)
@@ -136,7 +138,7 @@ def test_what_was_not_found_is_told(world: World, tmp_path: Path, adapted: nn.Mo
         assert note.startswith(f"warning: no {zone} in 2 of 2 adapted predictions ({ids}); look at pictures/")
 
 
-def test_without_labels_there_are_volumes_alone(world: World, tmp_path: Path) -> None:
+def test_without_labels_there_are_volumes_alone(world: ZoneWorld, tmp_path: Path) -> None:
     unlabelled = tuple(replace(case, label=None) for case in world.target_split.test)
     blind = replace(world, target_split=Split(world.target_split.train, unlabelled))
     record, rows, _ = judged(tmp_path / "run", blind, Boxes(6), Boxes(12))

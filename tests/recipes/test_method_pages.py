@@ -95,3 +95,17 @@ def test_what_was_measured_is_in_it(repository: Path) -> None:
     assert rows(second)["maxsquare"] == ["70.0 ± 1.3", "80.0", "-", "-", "-", "-"]
     assert rows(second).keys() == {"Dice", "---", "maxsquare"}
     assert "over 3 seeds: `prostate-uda compare` (`benchmarks/results/compare_phantom_forth.json`)" in second
+
+
+def test_scenes_are_told_by_their_miou(repository: Path) -> None:
+    compared = {
+        "command": "prostate-uda compare",
+        "source": "streets-render",
+        "target": "streets-photo",
+        "seeds": [0, 1],
+        "protocols": {"paper": {"maxsquare": {"mIoU": {"mean": 41.26, "sd": 0.5}, "road": {"mean": 90.0, "sd": 1.0}}}},
+    }
+    path = repository / "benchmarks" / "results" / "compare_streets_render_to_photo.json"
+    path.write_text(json.dumps(compared), encoding="utf-8")
+    _, second = overview(repository).split("## streets-render → streets-photo")
+    assert rows(second) == {"IoU": ["paper: mIoU"], "---": ["---"], "maxsquare": ["41.3 ± 0.5"]}

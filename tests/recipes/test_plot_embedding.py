@@ -15,18 +15,18 @@ from prostate_uda.errors import CheckpointError, SettingsError
 from prostate_uda.recipes import plot_embedding
 from prostate_uda.recipes.plot_embedding import CLASSES, Drawn, draw_points, point_classes
 from prostate_uda.recipes.recorded import load_network, read_finished, recorded_settings
-from prostate_uda.recipes.world import World, open_world
+from prostate_uda.recipes.zone_world import ZoneWorld, open_zones
 from tests.recipes.conftest import Heard
 
 POINTS = 12
 
 
 @pytest.fixture(scope="module")
-def drawn(finished: Path, cache: Path) -> tuple[World, dict[str, torch.nn.Module], dict[str, Drawn]]:
+def drawn(finished: Path, cache: Path) -> tuple[ZoneWorld, dict[str, torch.nn.Module], dict[str, Drawn]]:
     settings = recorded_settings(read_finished(finished).content["settings"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROSTATE_UDA_CACHE", str(cache))
-        world = open_world(settings, Silent())
+        world = open_zones(settings, Silent())
     stages = {"before": "source", "after": "round_1"}
     networks = {when: load_network(finished, settings, name, torch.device("cpu")) for when, name in stages.items()}
     return world, networks, draw_points(networks, world, settings.depth, POINTS, seed=0)

@@ -18,7 +18,8 @@ from prostate_uda.recipes.infer import load_segmenter
 from prostate_uda.recipes.rank import agreement, ask, rank, read_scans
 from prostate_uda.recipes.record import write_rows
 from prostate_uda.recipes.recorded import recorded_settings
-from prostate_uda.recipes.world import splits, zone_volumes
+from prostate_uda.recipes.world import splits
+from prostate_uda.recipes.zone_world import zone_volumes
 from prostate_uda.transforms.augmentation import other_scanner
 
 

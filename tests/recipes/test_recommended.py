@@ -21,8 +21,10 @@ from prostate_uda.maths.volume_selection import VolumeSelection
 from prostate_uda.networks.teacher import Teacher
 from prostate_uda.recipes import AdaptSettings, adapt
 from prostate_uda.recipes.adapt import Bench
+from prostate_uda.recipes.opening import open_world
 from prostate_uda.recipes.recorded import load_network
-from prostate_uda.recipes.world import PSEUDO_VALUES, open_world, splits, zone_volumes
+from prostate_uda.recipes.world import splits
+from prostate_uda.recipes.zone_world import PSEUDO_VALUES, zone_volumes
 from prostate_uda.transforms import AUGMENTATIONS
 from tests.builders import random_batch, tiny_deeplab, tiny_teacher
 from tests.recipes.conftest import TINY

@@ -1,10 +1,14 @@
 """Floor 2: the domains by name. A new site is a file here, a line below, and a test."""
 
 from prostate_uda.data.domains.base import Case, Domain, Found, Split, split_cases
+from prostate_uda.data.domains.cityscapes import CITYSCAPES
 from prostate_uda.data.domains.decathlon import DECATHLON
 from prostate_uda.data.domains.folder import FOLDER
+from prostate_uda.data.domains.gta5 import GTA5
 from prostate_uda.data.domains.nci_isbi13 import NCI_ISBI13
 from prostate_uda.data.domains.phantom import PHANTOM_3T, PHANTOM_15T, PhantomDomain, PhantomSettings
+from prostate_uda.data.domains.streets import STREETS_PHOTO, STREETS_RENDER, StreetsDomain, StreetsSettings
+from prostate_uda.data.domains.synthia import SYNTHIA
 from prostate_uda.errors import UnknownNameError
 
 DOMAINS: dict[str, Domain] = {
@@ -13,6 +17,11 @@ DOMAINS: dict[str, Domain] = {
     "decathlon": DECATHLON,
     "nci-isbi13": NCI_ISBI13,
     "folder": FOLDER,
+    "gta5": GTA5,
+    "synthia": SYNTHIA,
+    "cityscapes": CITYSCAPES,
+    "streets-render": STREETS_RENDER,
+    "streets-photo": STREETS_PHOTO,
 }
 
 
@@ -35,6 +44,8 @@ __all__ = [
     "PhantomDomain",
     "PhantomSettings",
     "Split",
+    "StreetsDomain",
+    "StreetsSettings",
     "get_domain",
     "split_cases",
 ]

@@ -17,19 +17,22 @@ from prostate_uda.data.labels import ZONE_VALUES
 from prostate_uda.errors import DataError, SettingsError
 
 Role = Literal["source", "target"]
+Task = Literal["zones", "scenes"]
+"""What is segmented: the zones of a prostate, or the classes of a driving scene."""
 TARGET_HOLDOUT = 0.25
 """Share of a target domain's cases that is tested on where every case has a label."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One patient's T2 image and, where known, its zone label.
+    """One patient's T2 image, or one driving scene, and, where known, its label.
 
     Args:
         id: Unique within the domain.
         image: An image file, or a folder with a DICOM series.
         label: A label file on the image's grid, or None.
-        values: What the label file's values mean: file value to ours (0 background, 1 PZ, 2 TZ), total.
+        values: What the label file's values mean: file value to ours (0 background, 1 PZ, 2 TZ; of scenes the train
+            ids 0 to 18 and IGNORE), total.
     """
 
     id: str
@@ -64,6 +67,9 @@ class Domain(ABC):
         licence: Under which terms the data may be used.
         needs_root: Whether the user must say where the files are.
         channel: Which channel of a 4D image is T2.
+        task: What is segmented.
+        resize: Of scenes: height and width that a picture is resized to where the training crop is 512 × 1024.
+        absent: Of scenes: classes that the data set never labels.
     """
 
     name: str
@@ -71,6 +77,9 @@ class Domain(ABC):
     licence: str
     needs_root: bool = True
     channel: int = 0
+    task: Task = "zones"
+    resize: tuple[int, int] = (512, 1024)
+    absent: tuple[int, ...] = ()
 
     @abstractmethod
     def find(self, root: Path | None, labels: Path | None = None) -> Found:

@@ -20,11 +20,11 @@ class Decathlon(Domain):
     """A task of the Decathlon; Task05 has 32 labelled and 16 unlabelled cases, 4D, with T2 in channel 0 and ADC in 1.
 
     Args:
-        task: Name of the unpacked folder.
+        unpacked: Name of the unpacked folder.
         words: What the data list may call each of our label values.
     """
 
-    task: str = TASK
+    unpacked: str = TASK
     words: Mapping[int, tuple[str, ...]] = field(default_factory=lambda: ZONE_WORDS)
 
     def find(self, root: Path | None, labels: Path | None = None) -> Found:
@@ -43,7 +43,7 @@ class Decathlon(Domain):
                 f"domain {self.name!r} takes one folder, its labels lie in it; use domain 'folder' for others"
             )
         check_finished(root)
-        folder = root / self.task if (root / self.task / "dataset.json").is_file() else root
+        folder = root / self.unpacked if (root / self.unpacked / "dataset.json").is_file() else root
         listed = _listed(folder / "dataset.json")
         values = self._values(folder / "dataset.json", listed.get("labels"))
         training = [_case(folder, entry, values) for entry in _entries(folder, listed, "training")]
@@ -58,7 +58,7 @@ class Decathlon(Domain):
         try:
             return values_by_name(named, self.words)
         except DataError as error:
-            raise DataError(f"{path}: {error}; give the unpacked {self.task}, or a list with these names") from error
+            raise DataError(f"{path}: {error}; give {self.unpacked}, or a list with these names") from error
 
 
 def _listed(path: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _listed(path: Path) -> dict[str, Any]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is no readable JSON ({error}); unpack {TASK}.tar again") from error
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DataError(f"{path} has no list 'training'; give the unpacked {TASK} folder")
@@ -86,9 +86,21 @@ def _entries(folder: Path, listed: Mapping[str, Any], part: str) -> list[tuple[P
         image, label = (entry.get("image"), entry.get("label")) if isinstance(entry, Mapping) else (entry, None)
         if not isinstance(image, str) or not isinstance(label, str | None):
             raise DataError(f"{folder / 'dataset.json'} has an entry without an image in {part!r}: {entry!r}")
+        _check_inside(folder / "dataset.json", image, label)
         if not Path(image).name.startswith("."):
             found.append((folder / image, None if label is None else folder / label))
     return found
+
+
+def _check_inside(path: Path, *named: str | None) -> None:
+    """Refuse names that lead out of the list's folder; a folder in it may be a link of the user's own.
+
+    Raises:
+        DataError: so one does.
+    """
+    for name in named:
+        if name is not None and (Path(name).is_absolute() or ".." in Path(name).parts):
+            raise DataError(f"{path} names {name!r}, which lies outside of its folder; give names inside of it")
 
 
 def _case(folder: Path, paths: tuple[Path, Path | None], values: Mapping[int, int]) -> Case:

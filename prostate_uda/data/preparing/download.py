@@ -13,6 +13,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Literal, cast
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from prostate_uda import __version__
@@ -121,8 +122,7 @@ def fetch(
             up are removed, so that the next call begins anew.
         SettingsError: The address is of another kind.
     """
-    if not url.startswith(("http://", "https://")):
-        raise SettingsError(f"{url!r} is no address to download from; allowed are http:// and https://")
+    _check_address(url)
     if to.exists() and (checksum is None or checksum.of(to) == checksum.value):
         yield to.stat().st_size, to.stat().st_size
         return
@@ -133,6 +133,24 @@ def fetch(
         _check(transfer)
         transfer.partial.replace(to)
         transfer.version.unlink(missing_ok=True)
+
+
+def _check_address(url: str) -> None:
+    """Refuse what no server can be asked for, before anything waits for an answer.
+
+    Raises:
+        SettingsError: so it is.
+    """
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError:
+        whole = False
+    if not whole:
+        raise SettingsError(f"{url!r} is no address to download from; allowed are http:// and https:// with a server")
+    if not parts.path.isascii() or not parts.query.isascii() or any(sign <= " " for sign in url):
+        raise SettingsError(f"{url!r} has a sign that no address may hold; write it as %20 and so on")
 
 
 def _attempts(transfer: _Transfer, attempts: int, pause_s: float) -> Iterator[tuple[int, int]]:

@@ -92,5 +92,5 @@ def read_catalogue(path: Path) -> dict[str, Listed]:
             str(entry["SeriesInstanceUID"]): Listed(str(entry["PatientID"]).strip(), int(entry.get("ImageCount") or 0))
             for entry in content
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is no list of series ({error!r}); remove it and run the same command again") from error

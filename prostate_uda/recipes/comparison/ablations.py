@@ -6,7 +6,8 @@ Self-training on the same pseudo-labels stands beside them: what a setting earns
 import json
 from typing import Any
 
-from prostate_uda.errors import UnknownNameError
+from prostate_uda.data.domains import get_domain
+from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.maths.label_noise import KINDS
 from prostate_uda.recipes.comparison.grid import Variant
 
@@ -20,6 +21,14 @@ def _options(**options: Any) -> Variant:  # noqa: ANN401  any option's
     """``metacorrection`` with options, named as a user would write it."""
     query = "&".join(f"{name}={json.dumps(value, separators=(',', ':'))}" for name, value in options.items())
     return Variant(f"{SUBJECT}?{query}", SUBJECT, options)
+
+
+def _labelled(labeller: str, warm_up: str, *methods: str) -> tuple[Variant, ...]:
+    """Methods on the pseudo-labels of the network that a warm-up leaves, as the paper's table 4 has them."""
+    return tuple(
+        Variant(f"{method}, labels of {labeller}", method, changes={"warm_up": warm_up}, labeller=labeller)
+        for method in methods
+    )
 
 
 def _rounds(number: int, method: str) -> Variant:
@@ -71,13 +80,35 @@ ABLATIONS: dict[str, tuple[Variant, ...]] = {
 """What is changed to the rows of its table. ``pseudo-labels`` is the paper's table 4; ``recommended`` takes that
 method's parts away one by one, and belongs under the strong protocol."""
 
+SCENES: dict[str, tuple[Variant, ...]] = {
+    **{name: rows for name, rows in ABLATIONS.items() if not name.startswith("noise")},
+    "pseudo-labels": (
+        Variant("adaptsegnet", "adaptsegnet"),
+        *_labelled("adaptsegnet", "adversarial", "mrent", "threshold", "uncertainty", "dmlc", SUBJECT),
+        *_labelled("source-only", "none", "mrent", "dmlc", SUBJECT),
+    ),
+}
+"""Those of driving scenes. ``pseudo-labels`` has the rows of table 4 but for those with LTIR's labels."""
 
-def ablation(name: str) -> tuple[Variant, ...]:
+
+def ablation(name: str, source: str | None = None) -> tuple[Variant, ...]:
     """The rows of that ablation.
 
+    Args:
+        name: In :data:`ABLATIONS`.
+        source: Domain that is adapted from; by default one of prostates.
+
     Raises:
-        UnknownNameError: no such ablation.
+        UnknownNameError: no such ablation or domain.
+        SettingsError: the ablation is none of driving scenes.
     """
     if name not in ABLATIONS:
         raise UnknownNameError("ablation", name, ABLATIONS)
-    return ABLATIONS[name]
+    if source is None or get_domain(source).task == "zones":
+        return ABLATIONS[name]
+    if name not in SCENES:
+        raise SettingsError(
+            f"ablation {name!r} from {source!r}: noise is injected into labels of prostate zones alone; choose one of: "
+            f"{', '.join(sorted(SCENES))}"
+        )
+    return SCENES[name]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prostate_uda.data.datalists import ALONE, DataList
-from prostate_uda.data.domains import PhantomDomain, get_domain
+from prostate_uda.data.domains import PhantomDomain, StreetsDomain, get_domain
 from prostate_uda.data.listed import TEST, TRAIN, ListedCase, ListedDomain
 from prostate_uda.recipes.comparison.grid import SOURCE_ONLY, CompareSettings, Variant
 from prostate_uda.recipes.settings import AdaptSettings
@@ -41,14 +41,29 @@ def ceilings(settings: CompareSettings, lists: Path) -> dict[int, Ceiling]:
     for seed in settings.seeds:
         mine = replace(settings.common, seed=seed)
         steps = mine.source_steps + max(_steps(mine, variant) for variant in settings.variants)
-        if isinstance(get_domain(mine.target), PhantomDomain) and mine.data_list is None:
+        if _splits_alike(mine):
             found[seed] = Ceiling(_on_itself(mine, steps), None)
             continue
-        listed = _labelled_part(mine)
+        listed = _labelled_part(mine) if mine.task == "zones" else None
         if listed is not None:
             path = lists / f"oracle-seed-{seed}.json"
             found[seed] = Ceiling(replace(_on_itself(mine, steps), data_list=path, fold=None), listed)
     return found
+
+
+def _splits_alike(settings: AdaptSettings) -> bool:
+    """Whether the target, as a source, has labels to learn from and is tested on the very cases that it is as a target.
+
+    Phantoms are so, and scenes whose data set declares the test part; lists of cases are of prostates alone.
+    """
+    domain = get_domain(settings.target)
+    if isinstance(domain, PhantomDomain | StreetsDomain):
+        return settings.data_list is None
+    if domain.task == "zones":
+        return False
+    found = domain.located(settings.target_root, settings.target_labels, role="target")
+    labelled = {case.id for case in found.cases if case.label is not None}
+    return 0 < len(found.declared_test & labelled) < len(labelled)
 
 
 def _steps(common: AdaptSettings, variant: Variant) -> int:

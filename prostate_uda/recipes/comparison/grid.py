@@ -25,12 +25,14 @@ class Variant:
         options: Settings of the method, by field name.
         changes: Other settings of the adaptation in place of the grid's, those in
             :data:`~prostate_uda.recipes.settings.OWN` alone: the source network is the same for all.
+        labeller: The method whose network makes the pseudo-labels, where the table is to tell.
     """
 
     name: str
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
+    labeller: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,13 @@ from prostate_uda.errors import SettingsError
 from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, CompareSettings, Run, lent, row_order, shown
 from prostate_uda.recipes.comparison.queue import is_done
 from prostate_uda.recipes.comparison.scores import (
-    MEAN,
-    MEASURES,
+    GAP,
+    ZONES,
     CaseScores,
-    cells,
-    difference,
+    Scoring,
     gap_closed,
-    read_cases,
+    scoring_of,
+    units,
 )
 from prostate_uda.recipes.record import Record, versions
 
@@ -39,30 +39,39 @@ def make_table(settings: CompareSettings, runs: Sequence[Run], root: Path) -> di
         SettingsError: rows of a seed were judged on different test cases.
         CheckpointError: what a run left is damaged.
     """
-    protocols = {}
+    protocols, scoring = {}, scoring_of(settings.common.source)
     for protocol in settings.protocols:
         mine = shown(settings, runs, protocol)
         found = {
-            name: [_of_seed(mine, name, seed, root) for seed in settings.seeds]
+            name: [_of_seed(mine, name, seed, root, scoring) for seed in settings.seeds]
             for name in row_order([*dict.fromkeys(name for name, _ in mine)])
         }
         scans = [_scans([run for _, run in mine], seed, root) for seed in settings.seeds]
-        protocols[protocol] = protocol_table(found, scans)
+        protocols[protocol] = protocol_table(found, scans, scoring)
     return {
         "source": settings.common.source,
         "target": settings.common.target,
         "seeds": [*settings.seeds],
         "protocols": {name: rows for name, (rows, _) in protocols.items()},
         "best": {name: best for name, (_, best) in protocols.items()},
-        "units": {name: measure.title for name, measure in MEASURES.items()} | {"gap_closed": "gap closed %"},
+        "units": units(scoring),
         "settings": settings.common.record(),
         "versions": versions(),
+        **_labellers(settings),
     }
 
 
-def _of_seed(runs: Sequence[tuple[str, Run]], row: str, seed: int, root: Path) -> dict[str, CaseScores] | None:
+def _labellers(settings: CompareSettings) -> dict[str, Any]:
+    """``pseudo_labels``: row to its method and whose labels it learns from; nothing where no row is to tell."""
+    told = {row.name: {"method": row.method, "of": row.labeller} for row in settings.variants if row.labeller}
+    return {"pseudo_labels": told} if told else {}
+
+
+def _of_seed(
+    runs: Sequence[tuple[str, Run]], row: str, seed: int, root: Path, scoring: Scoring
+) -> dict[str, CaseScores] | None:
     (run,) = (run for name, run in runs if name == row and run.settings.seed == seed)
-    return read_cases(root / run.folder) if is_done(root / run.folder) else None
+    return scoring.read_cases(root / run.folder) if is_done(root / run.folder) else None
 
 
 def _scans(runs: Sequence[Run], seed: int, root: Path) -> dict[str, str]:
@@ -87,20 +96,21 @@ def _scans(runs: Sequence[Run], seed: int, root: Path) -> dict[str, str]:
 
 
 def protocol_table(
-    found: Mapping[str, Row], scans: Sequence[Mapping[str, str]]
+    found: Mapping[str, Row], scans: Sequence[Mapping[str, str]], scoring: Scoring = ZONES
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The rows of one protocol, and who is best.
 
     Args:
         found: Row to its cases of each seed.
         scans: Of each seed, case to the hash of its image; a case that is not there is a scan of its seed alone.
+        scoring: Of what is segmented.
 
     Returns:
-        Row to its cells, ``gap_closed`` and ``against``; and the best row by the mean of PZ, TZ and WP, the runner-up
-        and the difference, or None where there are not two rows to tell apart. The oracle takes no part in that.
+        Row to its cells, ``gap_closed`` and ``against``; and the best row by the main measure, the runner-up and the
+        difference, or None where there are not two rows to tell apart. The oracle takes no part in that.
     """
-    rows: dict[str, Any] = {name: cells(cases) for name, cases in found.items()}
-    means = {name: row[MEAN]["seeds"] for name, row in rows.items()}
+    rows: dict[str, Any] = {name: scoring.cells(cases) for name, cases in found.items()}
+    means = {name: row[scoring.main]["seeds"] for name, row in rows.items()}
     missing = [math.nan] * len(scans)
     paired = {
         name: {
@@ -111,14 +121,14 @@ def protocol_table(
         for name, of in found.items()
     }
     for name, row in rows.items():
-        row["gap_closed"] = gap_closed(means[name], means[SOURCE_ONLY], means.get(ORACLE, missing))
+        row[GAP] = gap_closed(means[name], means[SOURCE_ONLY], means.get(ORACLE, missing))
         others = [other for other in BESIDE if other in rows and other != name]
-        row["against"] = {other: difference(paired[name], paired[other]) for other in others}
+        row["against"] = {other: scoring.difference(paired[name], paired[other]) for other in others}
     ranked = sorted(
-        (name for name, row in rows.items() if name != ORACLE and not math.isnan(row[MEAN]["mean"])),
-        key=lambda name: -rows[name][MEAN]["mean"],
+        (name for name, row in rows.items() if name != ORACLE and not math.isnan(row[scoring.main]["mean"])),
+        key=lambda name: -rows[name][scoring.main]["mean"],
     )
     if len(ranked) < 2:
         return rows, None
     first, second = ranked[:2]
-    return rows, {"method": first, "runner_up": second, "difference": difference(paired[first], paired[second])}
+    return rows, {"method": first, "runner_up": second, "difference": scoring.difference(paired[first], paired[second])}

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from prostate_uda.errors import UnknownNameError
+from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.methods import build_method
 from prostate_uda.recipes import AdaptSettings, CompareSettings, ablation
-from prostate_uda.recipes.comparison.ablations import ABLATIONS
+from prostate_uda.recipes.comparison.ablations import ABLATIONS, SCENES
 from prostate_uda.recipes.comparison.ceiling import ceilings
 from prostate_uda.recipes.comparison.grid import plan
+from prostate_uda.recipes.comparison.published import LABELLED
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -60,3 +61,30 @@ def test_names_are_what_a_user_would_write() -> None:
     ]
     with pytest.raises(UnknownNameError, match="unknown ablation 'level'; choose one of: alpha, gamma, levels"):
         ablation("level")
+
+
+def test_noise_is_of_prostates_alone() -> None:
+    for name in ("noise", "noise-boundary"):
+        with pytest.raises(
+            SettingsError, match=rf"ablation '{name}' from 'gta5': noise .* choose one of: alpha, gamma"
+        ):
+            ablation(name, "gta5")
+        assert ablation(name, "decathlon") == ablation(name)
+    assert ablation("levels", "gta5") == ablation("levels")
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_rows_of_scenes_can_be_run(name: str) -> None:
+    common = AdaptSettings(source="gta5", target="cityscapes", method="source-only")
+    settings = CompareSettings(common=common, variants=ablation(name, "gta5"), seeds=(0,), protocols=("strong",))
+    runs = plan(settings)
+    assert len({run.folder for run in runs}) == len(runs) == 1 + len(SCENES[name])
+
+
+def test_pseudo_labels_of_scenes_are_those_of_table_4_but_ltirs() -> None:
+    rows = ablation("pseudo-labels", "streets-render")
+    told = [(row.method, row.labeller) for row in rows]
+    theirs = [(row.ours, row.labeller) for row in LABELLED if "ltir" not in (row.ours, row.labeller)]
+    assert [*told, ("source-only", None)] == sorted(theirs, key=lambda pair: pair == ("source-only", None))
+    warm = {"adaptsegnet": "adversarial", "source-only": "none"}
+    assert all(row.changes == {"warm_up": warm[row.labeller]} for row in rows if row.labeller)

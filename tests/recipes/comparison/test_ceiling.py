@@ -14,7 +14,7 @@ from prostate_uda.recipes.comparison.ceiling import ceilings
 from prostate_uda.recipes.comparison.grid import CompareSettings, Variant, plan
 from prostate_uda.recipes.comparison.queue import check_same_settings
 from prostate_uda.recipes.comparison.table import JUDGED
-from prostate_uda.recipes.world import World, open_world
+from prostate_uda.recipes.zone_world import ZoneWorld, open_zones
 from tests.recipes.conftest import TINY
 
 CASES = {"phantom_train": 3, "phantom_test": 2}
@@ -37,7 +37,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def judged(world: World) -> dict[str, str]:
+def judged(world: ZoneWorld) -> dict[str, str]:
     return {name: told for name, told in world.hashes().items() if name.startswith(JUDGED)}
 
 
@@ -47,9 +47,9 @@ def check(settings: CompareSettings, tmp_path: Path) -> None:
     for seed, ceiling in found.items():
         if ceiling.listed is not None:
             ceiling.listed.write(ceiling.settings.data_list)
-        theirs = open_world(replace(settings.common, seed=seed), Silent())
+        theirs = open_zones(replace(settings.common, seed=seed), Silent())
         others = theirs.case_ids()
-        world = open_world(ceiling.settings, Silent())
+        world = open_zones(ceiling.settings, Silent())
         assert world.case_ids()["target"] == others["target"]
         assert world.case_ids()["source"] == others["target"]
         assert judged(world) == judged(theirs) != {}

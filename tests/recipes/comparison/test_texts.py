@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from prostate_uda.display import comparison_table
+from prostate_uda.recipes.comparison.references import full_sheet, with_published
+from prostate_uda.recipes.comparison.sheets import sheet
 from prostate_uda.recipes.comparison.table import protocol_table
-from prostate_uda.recipes.comparison.texts import csv_rows, latex, markdown, sheet, with_published, write_tables
+from prostate_uda.recipes.comparison.texts import csv_rows, latex, markdown, write_tables
 from tests.recipes.comparison.test_scores import case
 
 NASTY = "dmlc?a_b=<b>&c=|x|"
@@ -128,6 +130,7 @@ def test_the_papers_figures_stand_beside_its_own_domains_alone() -> None:
     assert "**published, other data and networks**" in text
     assert "| MetaCorrection | 43.25 | 74.31 | 70.87 | - |" in text
     assert "43.25" not in latex(sheet(papers))
+    assert full_sheet(papers, little_room=True).columns == ("PZ", "TZ", "WP", "HD95 mm", "gap closed %")
 
 
 def test_without_an_oracle_it_is_said() -> None:

@@ -94,7 +94,7 @@ def test_a_case_that_is_gone_leaves_the_result(tmp_path, phantom):
 
 def test_nothing_that_can_be_used_is_one_line(tmp_path):
     (tmp_path / "scans").mkdir()
-    with pytest.raises(DataError, match="no case was found"):
+    with pytest.raises(DataError, match="holds no case; put NIfTI, NRRD, MHA or DICOM there"):
         prepare_folder(tmp_path / "out", tmp_path / "scans")
     (tmp_path / "scans" / "a.nii.gz").write_bytes(b"rubbish")
     with pytest.raises(DataError, match=r"none of 1 cases can be used; a: .*a\.nii\.gz") as error:

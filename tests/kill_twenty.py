@@ -1,0 +1,229 @@
+"""Kills ``adapt`` and ``compare`` with -9 at random moments, goes on with each, and compares with runs left alone.
+
+    python -m tests.kill_twenty [--kills 20] [--seed 0] [--only adapt] [--out benchmarks/results/kills.json]
+
+Each command runs once on an empty cache and once on a full one, uninterrupted: that is how long it takes. Then, for
+every kill, it is begun in a folder of its own, its whole process group is killed at a moment drawn evenly over that
+time (half of the resumed ones are killed again), and gone on with until it ends. What must be the same as in the run
+that was left alone: every tensor of every network, cases and tables but for times and paths, every label map. Every
+file must be readable, and nothing may be left that is named as something temporary.
+"""
+
+import argparse
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prostate_uda.recipes.comparison.queue import is_done
+from prostate_uda.recipes.record import read_json, versions, write_json
+from tests.recipes.conftest import TINY
+from tests.same_runs import differences, orphans, unreadable
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "kills.json"
+COLD_EVERY = 3
+"""Every third run begins with an empty cache: phantoms are generated and preprocessed in it."""
+PATIENCE_S = 900
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that is killed.
+
+    Attributes:
+        name: Of the recipe.
+        flags: Beside ``--out``.
+        resumes: Whether going on is asked for with ``--resume``.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    resumes: bool
+
+    def line(self, out: Path) -> list[str]:
+        """As typed, the first time or again."""
+        again = ["--resume"] if self.resumes and (out / "run.json").exists() else []
+        return [sys.executable, "-m", "prostate_uda", self.name, *self.flags, f"--out={out}", *again]
+
+
+SHARED = tuple(f"--{name.replace('_', '-')}={value}" for name, value in TINY.items())
+COMMANDS = (
+    Command("adapt", SHARED, resumes=True),
+    Command(
+        "compare",
+        ("--methods=source-only,dmlc", "--seeds=0", "--protocols=paper", "--jobs=2", *SHARED),
+        resumes=False,
+    ),
+)
+
+
+@dataclass
+class Case:
+    """What came of one run that was killed: when, where it was then, and all that is wrong at the end."""
+
+    command: str
+    cold: bool
+    at_s: list[float] = field(default_factory=list)
+    found_at: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one command works, and on which cache."""
+
+    out: Path
+    cache: Path
+
+    def environment(self) -> dict[str, str]:
+        """One thread, so that bits are the same."""
+        return {**os.environ, "PROSTATE_UDA_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"}
+
+
+def left_alone(command: Command, place: Place) -> float:
+    """Seconds of a run that nobody disturbs.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    start = time.monotonic()
+    done = subprocess.run(
+        command.line(place.out), env=place.environment(), capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{command.name} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:]}")
+    return time.monotonic() - start
+
+
+def killed(command: Command, place: Place, after_s: float) -> bool:
+    """Begin, or go on; kill the process and its children after some seconds. False where it had ended before."""
+    process = subprocess.Popen(
+        command.line(place.out),
+        env=place.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(after_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def where(out: Path) -> str:
+    """What a run, or a comparison's runs, were at, by what they left."""
+    if not (out / "runs").is_dir():
+        return stage(out)
+    runs = sorted(path for path in out.glob("runs/*/seed-*/*") if path.is_dir())
+    done = [run for run in runs if is_done(run)]
+    rest = [f"{run.name} in {stage(run)}" for run in runs if run not in done]
+    return f"{len(done)} runs done" + "".join(f", {told}" for told in rest)
+
+
+def stage(run: Path) -> str:
+    """What one run was at."""
+    if not (run / "run.json").exists():
+        return "start"
+    record = read_json(run / "run.json")
+    done = [
+        name for name in ("source_training", "domain_predictor", "round_1", "evaluation") if name in record["timing"]
+    ]
+    named = ("source training", "domain predictor", "round 1", "evaluation", "bundle")[len(done)]
+    if named == "round 1" and not (run / "checkpoints" / "round_1.pt").exists():
+        return "pseudo-labels and first steps"
+    return "end" if record["status"] == "done" else named
+
+
+def trial(command: Command, place: Place, reference: Path, seconds: float, drawn: random.Random) -> Case:
+    """One run, killed at least once, gone on with, and judged."""
+    case = Case(command.name, not place.cache.exists())
+    while not case.at_s or drawn.random() < 0.5:
+        after = drawn.uniform(0, seconds)
+        if not killed(command, place, after):
+            if case.at_s:
+                break
+            return case  # it was faster than thought: no kill, and the caller draws again
+        case.at_s.append(round(after, 2))
+        case.found_at.append(where(place.out))
+    try:
+        left_alone(command, place)
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        case.wrong.append(f"not resumed: {error}")
+        return case
+    case.wrong += [f"differs: {what}" for what in differences(reference, place.out)]
+    case.wrong += [f"unreadable: {what}" for what in unreadable(place.out)]
+    case.wrong += [f"left behind: {what}" for what in orphans(place.out)]
+    return case
+
+
+def campaign(command: Command, kills: int, seed: int, work: Path) -> dict[str, Any]:
+    """All trials of one command, until so many runs have been killed."""
+    drawn, warm = random.Random(f"{command.name} {seed}"), work / "cache"
+    reference = work / "reference"
+    cold_s = left_alone(command, Place(reference, warm))
+    warm_s = left_alone(command, Place(work / "again", warm))
+    wrong = differences(reference, work / "again") + unreadable(reference) + orphans(reference)
+    say(f"{command.name}: {cold_s:.1f} s on an empty cache, {warm_s:.1f} s after that")
+    cases: list[Case] = []
+    for number in range(3 * kills):
+        if len(cases) == kills:
+            break
+        cold = len(cases) % COLD_EVERY == 0
+        place = Place(work / f"killed-{number}", work / f"cache-{number}" if cold else warm)
+        case = trial(command, place, reference, cold_s if cold else warm_s, drawn)
+        if case.at_s:
+            cases.append(case)
+            told = "; ".join(f"{at} s ({found})" for at, found in zip(case.at_s, case.found_at, strict=True))
+            say(f"{len(cases):3} {told}: {', '.join(case.wrong) or 'the same'}")
+    return {
+        "command": " ".join(["prostate-uda", command.name, *command.flags]),
+        "seconds_alone": {"empty cache": round(cold_s, 1), "full cache": round(warm_s, 1)},
+        "uninterrupted_twice": wrong or "the same",
+        "runs": len(cases),
+        "kills": sum(len(case.at_s) for case in cases),
+        "same": sum(not case.wrong for case in cases),
+        "median_kill_s": round(statistics.median([at for case in cases for at in case.at_s] or [0.0]), 1),
+        "found_at": dict(Counter(found.split(",")[0] for case in cases for found in case.found_at)),
+        "cases": [asdict(case) for case in cases],
+    }
+
+
+def say(line: str) -> None:
+    """At once: a campaign takes minutes."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Kill, compare, write, print; 1 where anything was lost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="runs of each command that are killed, once or more")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--only", choices=[command.name for command in COMMANDS], help="one of the commands")
+    parser.add_argument("--work", type=Path, help="folder that keeps all runs (default: a temporary one)")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    chosen = [command for command in COMMANDS if given.only in (None, command.name)]
+    with tempfile.TemporaryDirectory() as temporary:
+        work = given.work or Path(temporary)
+        found = {command.name: campaign(command, given.kills, given.seed, work / command.name) for command in chosen}
+    told = " ".join(["python -m tests.kill_twenty", *sys.argv[1:]])
+    write_json(given.out, {"command": told, "seed": given.seed, "versions": versions(), **found})
+    for name, one in found.items():
+        say(f"{name}: {one['runs']} runs killed {one['kills']} times, {one['same']} ended the same; {one['found_at']}")
+    return int(any(one["same"] < one["runs"] or one["uninterrupted_twice"] != "the same" for one in found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
