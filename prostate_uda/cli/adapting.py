@@ -78,7 +78,7 @@ def adapt(
     warm_up: Annotated[
         str,
         typer.Option(
-            help="What the first round starts from: none or adversarial (default: none; recommended: adversarial).",
+            help="What round 1 starts from: none, adversarial or ltir (default: none; recommended: adversarial).",
             rich_help_panel=ADAPTATION,
         ),
     ] = "",
@@ -137,6 +137,10 @@ def adapt(
     phantom_test: Annotated[int, typer.Option(help="Test cases of a phantom.", rich_help_panel=PHANTOMS)] = 8,
     phantom_size: Annotated[str, typer.Option(help="small or full.", rich_help_panel=PHANTOMS)] = "small",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    keep_identifiers: Annotated[
+        bool,
+        typer.Option("--keep-identifiers", help="Let cases be named after patients.", rich_help_panel=DATA),
+    ] = False,
 ) -> None:
     """Train on the source, adapt to the target, judge, and write a run's folder.
 

@@ -9,7 +9,7 @@ Under ``torchrun`` every process goes through this file; :mod:`prostate_uda.reci
 import copy
 import math
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,7 +39,6 @@ from prostate_uda.recipes.resuming import (
     check_same_data,
     check_shared,
     earlier_run,
-    first_rule,
 )
 from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.recipes.world import World
@@ -147,18 +146,20 @@ def _run(bench: Bench, record: Record | None) -> dict[str, Any]:
     """All stages; the record is the first process's."""
     settings, place = bench.settings, bench.place
     rounds = {f"round_{number}": settings.build_method() for number in range(1, 1 + settings.rounds)}
+    warm = settings.before_rounds
+    rounds = rounds if warm is None else {"round_0": warm.build_method(), **rounds}
     with together():
         if place.writes:
             if settings.start_from is not None:
-                cases = bench.world.target_split.train
-                bring_over(settings.start_from, place, first_rule(settings), cases, settings.kind.suffix)
+                bring_over(settings.start_from, place, settings, bench.world.target_split.train)
             begin_anew(place, {"source": SourceOnly(), "predictor": AdaptSegNet(), **rounds})
     check_shared(place.folder / "checkpoints", "*.pt")
     with _timed(record, "source_training"):
         source_only = train_source(bench)
     with _timed(record, "domain_predictor"):
         predictor = train_predictor(bench, source_only)
-    adapted = warmed_up(bench, source_only, predictor)
+    with _timed(record, "warm_up"):
+        adapted = warmed_up(bench, source_only, predictor)
     for number in range(1, 1 + (settings.rounds if settings.method != SOURCE_ONLY else 0)):
         with _timed(record, f"round_{number}"):
             adapted = run_round(bench, number, adapted, predictor)
@@ -229,7 +230,10 @@ def train_predictor(bench: Bench, source_only: nn.Module) -> DomainPredictor | N
 
 def warmed_up(bench: Bench, source_only: nn.Module, predictor: DomainPredictor | None) -> nn.Module:
     """What the first round starts from; source-only has no round."""
-    if bench.settings.method == SOURCE_ONLY or bench.settings.warm_up == "none" or predictor is None:
+    settings, warm = bench.settings, bench.settings.before_rounds
+    if warm is not None:
+        return run_round(replace(bench, settings=warm), 0, source_only, None)
+    if settings.method == SOURCE_ONLY or settings.warm_up == "none" or predictor is None:
         return source_only
     return copy.deepcopy(predictor.network.network).requires_grad_(True)
 

@@ -104,6 +104,7 @@ def round_rule(settings: AdaptSettings, number: int) -> str:
     """
     noise = "" if settings.noise is None else f" with {settings.noise!r}"
     warm = "" if settings.warm_up == "none" else f" after {settings.warm_up} warm-up"
+    warm = warm if settings.before_rounds is None else f" after {settings.steps} steps of {settings.warm_up}"
     return f"{settings.selection(number)!r}{noise}{warm}"
 
 

@@ -16,7 +16,8 @@ from prostate_uda.recipes.comparison.scores import CaseScores, read_cases
 from prostate_uda.recipes.plot import picture_path, shortened
 from prostate_uda.recipes.record import writing
 from prostate_uda.recipes.recorded import check_same_image, read_finished, recorded_settings
-from prostate_uda.recipes.settings import AdaptSettings, check_zones
+from prostate_uda.recipes.settings import AdaptSettings
+from prostate_uda.recipes.tasks import check_zones
 from prostate_uda.recipes.world import target_cases
 from prostate_uda.review.case_grid import TRUTH, GridCase, case_grid
 from prostate_uda.review.pictures import StripCase
@@ -73,7 +74,7 @@ def plot_cases(
     found = {name: read_cases(folder / name) for name in columns}
     hashes = {name: read_finished(folder / name).content["hashes"] for name in columns}
     settings = recorded_settings(read_finished(folder / SOURCE_ONLY).content["settings"])
-    check_zones(settings, "plot cases")
+    check_zones(settings.source, "plot cases")
     shown, part = shown_cases(settings)
     shown, progress, rows = shown[:cases], progress or Silent(), []
     channel = get_domain(settings.target).channel

@@ -21,7 +21,8 @@ from prostate_uda.recipes.plot import picture_path, shortened
 from prostate_uda.recipes.record import write_json, writing
 from prostate_uda.recipes.recorded import load_network, read_finished, recorded_settings
 from prostate_uda.recipes.resuming import check_same_data
-from prostate_uda.recipes.settings import AdaptSettings, check_zones
+from prostate_uda.recipes.settings import AdaptSettings
+from prostate_uda.recipes.tasks import check_zones
 from prostate_uda.recipes.zone_world import ZoneWorld, open_zones
 from prostate_uda.review.embedding import EmbeddingPanel, embedding_figure, perplexity, tsne
 from prostate_uda.review.figures import save_figure
@@ -108,7 +109,7 @@ def plot_embedding(
         )
     record, progress = read_finished(run), progress or Silent()
     settings = replace(recorded_settings(record.content["settings"]), start_from=None)
-    check_zones(settings, "plot embedding")
+    check_zones(settings.source, "plot embedding")
     if settings.method == SOURCE_ONLY:
         raise SettingsError(f"{run} is a run of {SOURCE_ONLY}: nothing was adapted; give the run of another method")
     stages = {"before": "source", "after": f"round_{settings.rounds}"}

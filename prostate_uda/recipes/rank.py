@@ -31,7 +31,7 @@ from prostate_uda.recipes.devices import pick_device
 from prostate_uda.recipes.record import Record, check_file_place, write_json, writing
 from prostate_uda.recipes.recorded import recorded_settings
 from prostate_uda.recipes.resuming import check_same_files
-from prostate_uda.recipes.settings import check_zones
+from prostate_uda.recipes.tasks import check_zones
 from prostate_uda.recipes.world import case_hashes, splits
 from prostate_uda.recipes.zone_world import zone_volumes
 from prostate_uda.transforms.augmentation import other_scanner
@@ -87,7 +87,7 @@ def rank(
 def _rank_seed(runs: Sequence[Path], device: torch.device, task: Task) -> list[dict[str, Any]]:
     """The rows of a protocol and seed."""
     settings = recorded_settings(Record.read(runs[0] / "run.json").content["settings"])
-    check_zones(settings, "rank")
+    check_zones(settings.source, "rank")
     source, target, _ = splits(settings)
     expected = zone_volumes(source.train)[1:]
     training = {"source/train": source.train, "target/train": target.train}

@@ -31,6 +31,8 @@ def rehearse(settings: AdaptSettings, network: nn.Module) -> None:
     stages: list[Method] = [SourceOnly(), method]
     if settings.trains_predictor:
         stages.insert(1, AdaptSegNet())
+    if settings.before_rounds is not None:
+        stages.insert(1, settings.before_rounds.build_method())
     generator = torch.Generator().manual_seed(settings.seed)
     shape, classes = settings.shape, len(settings.kind.classes)
     image = torch.randn(2, settings.channels, *shape, generator=generator)

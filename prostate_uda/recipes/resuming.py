@@ -119,22 +119,27 @@ def first_rule(settings: AdaptSettings) -> str | None:
     return round_rule(settings, 1) if needed else None
 
 
-def bring_over(earlier: Path, place: Workplace, rule: str | None, cases: Sequence[Case], suffix: str) -> None:
+def bring_over(earlier: Path, place: Workplace, settings: AdaptSettings, cases: Sequence[Case]) -> None:
     """Bring over what an earlier run has of the stages before the rounds, and of the first round's pseudo-labels.
+
+    Labels of another rule stay where they are, as does the network of a warm-up that made them.
 
     Args:
         earlier: Its folder.
         place: Of this run; is told.
-        rule: Of this run's pseudo-labels, from :func:`first_rule`: labels of another rule stay where they are.
+        settings: Of this run.
         cases: Who is labelled; labels that are not all there stay, too.
-        suffix: Of the labels' files.
 
     Raises:
         CheckpointError: a file of the earlier run cannot be read.
     """
+    rule, stages = first_rule(settings), ["source", "predictor"]
+    labels = earlier / "pseudo_labels" / "round_1"
+    if settings.before_rounds is not None and (labels / THRESHOLDS).exists() and recorded_rule(labels) == rule:
+        stages.append("round_0")
     if rule is not None and not place.checkpoint("source").exists():  # else its network is its own
-        _bring_labels(earlier, place, rule, [f"{case.id}{suffix}" for case in cases])
-    for stage in ("source", "predictor"):
+        _bring_labels(earlier, place, rule, [f"{case.id}{settings.kind.suffix}" for case in cases])
+    for stage in stages:
         theirs, ours = earlier / "checkpoints" / f"{stage}.pt", place.checkpoint(stage)
         if theirs.exists() and not ours.exists():
             checkpoints.save(ours, checkpoints.load(theirs))

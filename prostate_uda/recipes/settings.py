@@ -1,7 +1,7 @@
 """Floor 5: what a user can decide about an adaptation, checked before anything is touched."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,14 +22,14 @@ OWN = frozenset(
     | {"target_labels", "target_label_names", "start_from"}
 )
 """Settings that concern the rounds alone, not what comes before them."""
-FREE = frozenset({"device", "checkpoint_every", "prefetch"})
+FREE = frozenset({"device", "checkpoint_every", "prefetch", "keep_identifiers"})
 """Settings that decide nothing: they may differ between a run and its resumption."""
 GOES_WITH: Mapping[str, Mapping[str, str]] = {
     "recommended": {"augment": "strong", "warm_up": "adversarial"},
     "intrada": {"warm_up": "adversarial"},
 }
 """Method to settings that are a part of it, unless the user says otherwise."""
-WARM_UPS = ("none", "adversarial")
+WARM_UPS = ("none", "adversarial", "ltir")
 PHANTOM_GRID = WorkingGrid(spacing_mm=1.5, size=96)
 SCAN_GRID = WorkingGrid(spacing_mm=0.8, size=192)
 SCENE_ROWS = {"small": 96, "full": 512}
@@ -50,8 +50,7 @@ class AdaptSettings:
         data_list: File as in ``data_lists/``: which cases are learned from and which are tested on, in place of the
             domains' own splits.
         fold: Of a list of folds, the one to test on, from 1.
-        source_label_names: What the source's label values mean, such as ``"1=TZ,2=PZ"``; by default what the data
-            set says, else 1 = PZ, 2 = TZ.
+        source_label_names: What its label values mean, as ``"1=TZ,2=PZ"``; by default 1 = PZ or what the data set says.
         target_label_names: Likewise for the target.
         method: Name in ``METHODS``.
         options: Settings of the method in place of its own, by field name.
@@ -65,7 +64,8 @@ class AdaptSettings:
         augment: Name in ``AUGMENTATIONS``; by default what the method goes with (:data:`GOES_WITH`), else ``plain``.
         warm_up: What the first round starts from, and its pseudo-labels are of: ``none``, the source network; or
             ``adversarial``, the one that was adapted to train the domain predictor against (AdaptSegNet), as the
-            paper does. By default what the method goes with, else ``none``.
+            paper does; or ``ltir``, one adapted by a round of that method, as in the paper's table 4. By default what
+            the method goes with, else ``none``.
         source_steps: Steps of source training.
         predictor_steps: Steps of the domain predictor's adversarial training.
         steps: Steps of each adaptation round.
@@ -85,10 +85,10 @@ class AdaptSettings:
         seed: Of everything that is random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         checkpoint_every: Steps between checkpoints.
-        precision: Of a training step, ``float32``, ``tf32`` or ``bf16``: see
-            :class:`~prostate_uda.engines.execution.Execution`.
+        precision: Of a training step, see :class:`~prostate_uda.engines.execution.Execution`.
         channels_last: Memory layout of training.
         prefetch: Batches made ahead in a thread of their own.
+        keep_identifiers: Whether cases may be named after their patients, as DICOM headers tell.
         phantom_train: Training cases of a phantom.
         phantom_test: Test cases of a phantom.
         phantom_size: ``small`` or ``full``.
@@ -132,6 +132,7 @@ class AdaptSettings:
     precision: Precision = "float32"
     channels_last: bool = False
     prefetch: int = 2
+    keep_identifiers: bool = False
     phantom_train: int = 16
     phantom_test: int = 8
     phantom_size: Literal["small", "full"] = "small"
@@ -226,6 +227,13 @@ class AdaptSettings:
         needed = self.warm_up == "adversarial" or "domain_predictor" in self.build_method().needs
         return needed and self.predictor_steps > 0
 
+    @property
+    def before_rounds(self) -> "AdaptSettings | None":
+        """Of the round that comes before the first one, where the warm-up is a method of its own."""
+        if self.warm_up not in METHODS or self.method == "source-only":
+            return None
+        return replace(self, method=self.warm_up, options={}, warm_up="none", pseudo_threshold=0.0, label_noise="none")
+
     def selection(self, number: int) -> Selection:
         """Which pixels a round's pseudo-labels keep: the method's own rule, or ``pseudo_threshold`` where it keeps all.
 
@@ -288,13 +296,3 @@ class AdaptSettings:
     def record(self) -> dict[str, Any]:
         """The settings as JSON knows them."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
-
-
-def check_zones(settings: AdaptSettings, what: str) -> None:
-    """Refuse a run of pictures where a recipe is of prostates.
-
-    Raises:
-        SettingsError: so it is.
-    """
-    if settings.task != "zones":
-        raise SettingsError(f"{what} is of prostate zones, and the run is of {settings.source}; there is none for it")

@@ -89,3 +89,17 @@ def check_pair(source: str, target: str, given: Mapping[str, Any]) -> None:
     if tasks[0] == "scenes" and given:
         told = ", ".join(f"{name} {value}" for name, value in given.items())
         raise SettingsError(f"{told}: of prostate volumes, and {source!r} has pictures; leave it out")
+
+
+def check_zones(source: str, what: str) -> None:
+    """Refuse a run of pictures where a recipe is of prostates.
+
+    Args:
+        source: Name of the run's source.
+        what: The command.
+
+    Raises:
+        SettingsError: so it is.
+    """
+    if get_domain(source).task != "zones":
+        raise SettingsError(f"{what} is of prostate zones, and the run is of {source}; there is none for it")

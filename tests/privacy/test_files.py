@@ -3,15 +3,18 @@
 import csv
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from prostate_uda.data.domains import get_domain
 from prostate_uda.errors import SettingsError
-from prostate_uda.recipes import InferSettings, evaluate, infer, review
+from prostate_uda.recipes import AdaptSettings, InferSettings, adapt, evaluate, infer, review
 from prostate_uda.recipes.identities import check_names
 from tests.conftest import MakeSeries
+from tests.hostile.conftest import TINY
 from tests.hostile.faults import save, scan, zones
 from tests.privacy.planted import TAGS, itk, nifti, pydicom, study, telling
 from tests.recipes.conftest import Heard
@@ -171,3 +174,17 @@ def test_folders_named_after_patients_are_found_before_a_run(tmp_path: Path, mak
     with pytest.raises(SettingsError, match="secretname_h is named after its patient") as caught:
         check_names(get_domain("folder").find(tmp_path).cases)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_on_folders_named_after_patients_is_refused(finished: Path, tmp_path: Path) -> None:
+    before = json.loads((finished / "run.json").read_text(encoding="utf-8"))["settings"]
+    data = Path(shutil.copytree(Path(before["target_root"]), tmp_path / "target"))
+    (data / "images" / "target1").rename(data / "images" / "SECRETNAME")
+    (data / "labels" / "target1.nii.gz").rename(data / "labels" / "SECRETNAME.nii.gz")
+    roots = {"source_root": Path(before["source_root"]), "target_root": data}
+    settings = AdaptSettings(**TINY, spacing_mm=1.5, source="folder", target="folder", **roots)
+    with pytest.raises(SettingsError, match="named after its patient"):
+        adapt(settings, tmp_path / "out")
+    assert not (tmp_path / "out" / "run.json").exists()
+    adapt(replace(settings, keep_identifiers=True), tmp_path / "out")
+    assert "run.json" in telling(tmp_path / "out")

@@ -13,7 +13,7 @@ from prostate_uda.engines.stages import Workplace
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import MetaCorrection, SourceOnly
 from prostate_uda.recipes import AdaptSettings, adapt
-from prostate_uda.recipes.resuming import begin_anew, bring_over, first_rule
+from prostate_uda.recipes.resuming import begin_anew, bring_over
 from prostate_uda.recipes.zone_world import open_zones
 from tests.recipes.conftest import TINY, Heard
 
@@ -127,7 +127,7 @@ def test_labels_are_brought_over_where_they_are_whole_and_what_this_run_would_ma
     settings = AdaptSettings(**{**SELF_TRAINING, **changes})
     if own_network:
         checkpoints.save(place.checkpoint("source"), {"method": repr(SourceOnly())})
-    bring_over(earlier, place, first_rule(settings), open_zones(settings, Heard()).target_split.train)
+    bring_over(earlier, place, settings, open_zones(settings, Heard()).target_split.train)
     assert (place.folder / "pseudo_labels").exists() is bool(heard.notes) is brought
     assert first_labels(place.folder) == (first_labels(finished) if brought else {})
     assert place.checkpoint("predictor").exists()

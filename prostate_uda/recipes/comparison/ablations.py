@@ -85,10 +85,12 @@ SCENES: dict[str, tuple[Variant, ...]] = {
     "pseudo-labels": (
         Variant("adaptsegnet", "adaptsegnet"),
         *_labelled("adaptsegnet", "adversarial", "mrent", "threshold", "uncertainty", "dmlc", SUBJECT),
+        Variant("ltir", "ltir"),
+        *_labelled("ltir", "ltir", "mrent", "dmlc", SUBJECT),
         *_labelled("source-only", "none", "mrent", "dmlc", SUBJECT),
     ),
 }
-"""Those of driving scenes. ``pseudo-labels`` has the rows of table 4 but for those with LTIR's labels."""
+"""Those of driving scenes. ``pseudo-labels`` has the rows of table 4."""
 
 
 def ablation(name: str, source: str | None = None) -> tuple[Variant, ...]:

@@ -187,3 +187,18 @@ def test_a_damaged_test_picture_stops_a_run_before_it_trains(street_run: Path, c
     with pytest.raises(DataError, match=damaged.name):
         adapt(AdaptSettings(**{**STREETS, "target_root": tmp_path / "photo"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_network_of_a_round_of_ltir_makes_the_labels_and_is_shared(street_run: Path, tmp_path: Path) -> None:
+    warm = {**STREETS, "warm_up": "ltir", "start_from": street_run}
+    adapt(AdaptSettings(**warm, method="mrent"), tmp_path / "first")
+    rule = json.loads((tmp_path / "first/pseudo_labels/round_1/thresholds.json").read_text(encoding="utf-8"))["rule"]
+    assert rule.endswith(" after 4 steps of ltir")
+    labeller = checkpoints.load(tmp_path / "first" / "checkpoints" / "round_0.pt")
+    assert labeller["method"].startswith("LTIR(")
+    assert labeller["state"]["step"] == STREETS["steps"]
+    later = {**warm, "start_from": tmp_path / "first"}
+    heard = Heard()
+    adapt(AdaptSettings(**later, method="mrent"), tmp_path / "second", progress=heard)
+    assert any("already done" in note for note in heard.notes), heard.notes
+    assert (tmp_path / "second" / "checkpoints" / "round_0.pt").is_file()
