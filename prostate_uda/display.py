@@ -24,7 +24,9 @@ from rich.progress import Task as RichTask
 from rich.table import Column, Table
 from rich.text import Text
 
+from prostate_uda.data.domains import get_domain
 from prostate_uda.data.findings import Finding
+from prostate_uda.data.scene_classes import SCENE_CLASSES, SYNTHIA_ABSENT
 from prostate_uda.engines.observers import Unit
 from prostate_uda.recipes.comparison.references import full_sheet
 
@@ -105,7 +107,7 @@ def run_table(record: Mapping[str, Any]) -> Table:
     """What a run came to: Dice where the target's test cases have labels, volumes where they have none."""
     method = str(record["settings"]["method"])
     if "mIoU" in record["results"]["adapted"]:
-        return scenes_table(record["results"], method)
+        return scenes_table(record["results"], method, str(record["settings"]["source"]))
     if any(value is not None for value in record["results"]["adapted"].values()):
         return results_table(record["results"], method)
     table = volumes_table(record["volumes_mL"], method)
@@ -115,19 +117,25 @@ def run_table(record: Mapping[str, Any]) -> Table:
     return table
 
 
-def scenes_table(results: Mapping[str, Mapping[str, float | None]], method: str) -> Table:
-    """IoU in percent, a row per class, source-only beside adapted; driving scenes have too many classes for columns."""
+def scenes_table(results: Mapping[str, Mapping[str, float | None]], method: str, source: str) -> Table:
+    """IoU in percent, a row per class, source-only beside adapted; driving scenes have too many classes for columns.
+
+    Classes that the source never labels are left out; from SYNTHIA, mIoU* stands below mIoU.
+    """
+    absent = get_domain(source).absent
     table = Table(title="IoU on the target's test pictures (over all pictures, %)", title_justify="left")
     stages = ("source_only_on_source", "source_only", "adapted")
     for name in ("", "source only, on the source", "source only", f"adapted ({method})", "change"):
         table.add_column(name, justify="right" if name else "left")
-    classes = [name for name in results["adapted"] if not name.startswith("mIoU")]
-    for name in (*classes, "mIoU"):
+    classes = [name for place, name in enumerate(SCENE_CLASSES) if place not in absent]
+    means = {"mIoU": "mIoU", "mIoU_13": "mIoU* (13)"} if absent == SYNTHIA_ABSENT else {"mIoU": "mIoU"}
+    for name in (*classes, *means):
         found = [results[stage].get(name) for stage in stages]
         told = ["-" if value is None else f"{100 * value:.1f}" for value in found]
         before, after = found[1:]
         change = "-" if before is None or after is None else f"{100 * (after - before):+.1f}"
-        table.add_row(name, *told, change, end_section=name == classes[-1], style="bold" if name == "mIoU" else "")
+        style = "bold" if name in means else ""
+        table.add_row(means.get(name, name), *told, change, end_section=name == classes[-1], style=style)
     return table
 
 

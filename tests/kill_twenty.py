@@ -1,10 +1,12 @@
 """Kills ``adapt`` and ``compare`` with -9 at random moments, goes on with each, and compares with runs left alone.
 
-    python -m tests.kill_twenty [--kills 20] [--seed 0] [--only adapt] [--out benchmarks/results/kills.json]
+    python -m tests.kill_twenty [--kills 20] [--seed 0] [--only adapt]
+        [--out benchmarks/results/kills.json]
 
 Each command runs once on an empty cache and once on a full one, uninterrupted: that is how long it takes. Then, for
-every kill, it is begun in a folder of its own, its whole process group is killed at a moment drawn evenly over that
-time (half of the resumed ones are killed again), and gone on with until it ends. What must be the same as in the run
+every kill, it is begun in a folder of its own, its whole process group is killed, and it is gone on with until it ends;
+half of those gone on with are killed again. Every other moment is drawn evenly over the time that the command takes,
+the others shortly after a stage has begun, also on a machine that slows down. What must be the same as in the run
 that was left alone: every tensor of every network, cases and tables but for times and paths, every label map. Every
 file must be readable, and nothing may be left that is named as something temporary.
 """
@@ -13,13 +15,15 @@ import argparse
 import os
 import random
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,19 @@ RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "kill
 COLD_EVERY = 3
 """Every third run begins with an empty cache: phantoms are generated and preprocessed in it."""
 PATIENCE_S = 900
+STAGES = (
+    "run.json",
+    "checkpoints/source.pt",
+    "checkpoints/predictor.pt",
+    "pseudo_labels/round_1/*",
+    "checkpoints/round_1.pt",
+    "predictions/*/*",
+    "pictures/*",
+    ".bundle*",
+)
+"""The first file of each stage."""
+SHORTLY = 0.04
+"""Share of the command's time: the longest delay after a stage has begun."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +88,7 @@ class Case:
 
     command: str
     cold: bool
-    at_s: list[float] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
     found_at: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -103,8 +120,12 @@ def left_alone(command: Command, place: Place) -> float:
     return time.monotonic() - start
 
 
-def killed(command: Command, place: Place, after_s: float) -> bool:
-    """Begin, or go on; kill the process and its children after some seconds. False where it had ended before."""
+def killed(command: Command, place: Place, after_s: float, stage: str = "") -> bool:
+    """Begin, or go on; kill the process and its children some seconds after a file of the stage is there.
+
+    Returns:
+        False where it had ended before.
+    """
     process = subprocess.Popen(
         command.line(place.out),
         env=place.environment(),
@@ -113,11 +134,20 @@ def killed(command: Command, place: Place, after_s: float) -> bool:
         start_new_session=True,
     )
     try:
+        while stage and process.poll() is None and not begun(place.out, stage):
+            time.sleep(0.01)
         process.wait(after_s)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return True
+    return False
+
+
+def begun(out: Path, first: str) -> bool:
+    """Whether there is such a file in the folder, at any depth."""
+    with suppress(FileNotFoundError):  # what is written there changes its name meanwhile
+        return any(out.rglob(first))
     return False
 
 
@@ -148,13 +178,15 @@ def stage(run: Path) -> str:
 def trial(command: Command, place: Place, reference: Path, seconds: float, drawn: random.Random) -> Case:
     """One run, killed at least once, gone on with, and judged."""
     case = Case(command.name, not place.cache.exists())
-    while not case.at_s or drawn.random() < 0.5:
-        after = drawn.uniform(0, seconds)
-        if not killed(command, place, after):
-            if case.at_s:
+    while not case.killed or drawn.random() < 0.5:
+        first = drawn.choice(STAGES) if drawn.random() < 0.5 else ""
+        waits = bool(first) and not begun(place.out, first)
+        after = drawn.uniform(0, SHORTLY * seconds if waits else seconds)
+        if not killed(command, place, after, first if waits else ""):
+            if case.killed:
                 break
             return case  # it was faster than thought: no kill, and the caller draws again
-        case.at_s.append(round(after, 2))
+        case.killed.append(f"{after:.2f} s after {first if waits else 'the start'}")
         case.found_at.append(where(place.out))
     try:
         left_alone(command, place)
@@ -167,8 +199,10 @@ def trial(command: Command, place: Place, reference: Path, seconds: float, drawn
     return case
 
 
-def campaign(command: Command, kills: int, seed: int, work: Path) -> dict[str, Any]:
-    """All trials of one command, until so many runs have been killed."""
+def campaign(
+    command: Command, kills: int, seed: int, work: Path, keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """All trials of one command, until so many runs have been killed; what is known is kept after each."""
     drawn, warm = random.Random(f"{command.name} {seed}"), work / "cache"
     reference = work / "reference"
     cold_s = left_alone(command, Place(reference, warm))
@@ -176,25 +210,33 @@ def campaign(command: Command, kills: int, seed: int, work: Path) -> dict[str, A
     wrong = differences(reference, work / "again") + unreadable(reference) + orphans(reference)
     say(f"{command.name}: {cold_s:.1f} s on an empty cache, {warm_s:.1f} s after that")
     cases: list[Case] = []
+
+    def known(cases: list[Case]) -> dict[str, Any]:
+        alone = {"empty cache": round(cold_s, 1), "full cache": round(warm_s, 1)}
+        return {**summary(command, cases), "seconds_alone": alone, "uninterrupted_twice": wrong or "the same"}
+
     for number in range(3 * kills):
         if len(cases) == kills:
             break
         cold = len(cases) % COLD_EVERY == 0
         place = Place(work / f"killed-{number}", work / f"cache-{number}" if cold else warm)
         case = trial(command, place, reference, cold_s if cold else warm_s, drawn)
-        if case.at_s:
+        if case.killed:
             cases.append(case)
-            told = "; ".join(f"{at} s ({found})" for at, found in zip(case.at_s, case.found_at, strict=True))
+            told = "; ".join(f"{at} ({found})" for at, found in zip(case.killed, case.found_at, strict=True))
             say(f"{len(cases):3} {told}: {', '.join(case.wrong) or 'the same'}")
+            keep(known(cases))
+    return known(cases)
+
+
+def summary(command: Command, cases: list[Case]) -> dict[str, Any]:
+    """What came of the trials."""
     return {
         "command": " ".join(["prostate-uda", command.name, *command.flags]),
-        "seconds_alone": {"empty cache": round(cold_s, 1), "full cache": round(warm_s, 1)},
-        "uninterrupted_twice": wrong or "the same",
         "runs": len(cases),
-        "kills": sum(len(case.at_s) for case in cases),
+        "kills": sum(len(case.killed) for case in cases),
         "same": sum(not case.wrong for case in cases),
-        "median_kill_s": round(statistics.median([at for case in cases for at in case.at_s] or [0.0]), 1),
-        "found_at": dict(Counter(found.split(",")[0] for case in cases for found in case.found_at)),
+        "found_at": dict(Counter(found for case in cases for found in case.found_at)),
         "cases": [asdict(case) for case in cases],
     }
 
@@ -215,14 +257,21 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     chosen = [command for command in COMMANDS if given.only in (None, command.name)]
+    told = {"made_by": " ".join(["python -m tests.kill_twenty", *sys.argv[1:]]), "seed": given.seed}
+    found: dict[str, Any] = read_json(given.out) if given.only and given.out.exists() else {}
+
+    def keep(name: str, one: dict[str, Any]) -> None:
+        found[name] = {**told, **one, "versions": versions()}
+        write_json(given.out, found)
+
     with tempfile.TemporaryDirectory() as temporary:
-        work = given.work or Path(temporary)
-        found = {command.name: campaign(command, given.kills, given.seed, work / command.name) for command in chosen}
-    told = " ".join(["python -m tests.kill_twenty", *sys.argv[1:]])
-    write_json(given.out, {"command": told, "seed": given.seed, "versions": versions(), **found})
-    for name, one in found.items():
-        say(f"{name}: {one['runs']} runs killed {one['kills']} times, {one['same']} ended the same; {one['found_at']}")
-    return int(any(one["same"] < one["runs"] or one["uninterrupted_twice"] != "the same" for one in found.values()))
+        for command in chosen:
+            work = (given.work or Path(temporary)) / command.name
+            keep(command.name, campaign(command, given.kills, given.seed, work, partial(keep, command.name)))
+    done = [found[command.name] for command in chosen]
+    for one in done:
+        say(f"{one['command'].split()[1]}: {one['runs']} runs killed {one['kills']} times, {one['same']} the same")
+    return int(any(one["same"] < one["runs"] or one["uninterrupted_twice"] != "the same" for one in done))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The command: exit codes, one line per mistake, and JSON that others read."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from prostate_uda.cli.adapting import read_options
+from prostate_uda.cli.adapting import adapt, read_options
 from prostate_uda.data.domains import DOMAINS
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import METHODS
 from prostate_uda.networks import NETWORKS
+from prostate_uda.recipes.settings import PHANTOM_GRID, SCAN_GRID, SCENE_ROWS, AdaptSettings
 from prostate_uda.transforms import NORMALIZATIONS
 
 
@@ -61,6 +63,20 @@ def test_the_command_starts_without_torch() -> None:
     """So help is quick."""
     code = "import sys, prostate_uda.cli; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_floor_of_a_learned_ntm_is_a_flag(tmp_path: Path) -> None:
+    line = complaint(run("adapt", "--ntm-floor", "1", "--out", str(tmp_path / "run")))
+    assert "ntm_floor 1.0" in line
+    assert "0 never stops" in line
+
+
+def test_the_flags_of_images_tell_what_they_mean_for_pictures() -> None:
+    told = {name: one.annotation.__metadata__[0].help for name, one in inspect.signature(adapt).parameters.items()}
+    assert f"rows of a crop for pictures ({SCENE_ROWS['small']} phantoms, {SCENE_ROWS['full']})" in told["size"]
+    assert f"{PHANTOM_GRID.size} phantoms, {SCAN_GRID.size} scans" in told["size"]
+    assert told["batch_size"] == "Images per domain and step."
+    assert inspect.signature(adapt).parameters["ntm_floor"].default == AdaptSettings().ntm_floor
 
 
 def test_a_path_with_brackets_is_told_whole(tmp_path: Path) -> None:

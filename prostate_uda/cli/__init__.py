@@ -20,21 +20,26 @@ __all__ = ["adapting", "app", "citing", "comparing", "data", "evaluating", "infe
 
 def main() -> None:
     """Run the command and turn the user's mistakes, and what his machine lacks, into one line and exit code 2."""
-    logging.getLogger("ignite").setLevel(logging.CRITICAL)  # it tells every error that goes through it, beside us
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper) and lookup(stream.encoding).name == "ascii":
-            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # LANG=C, as PEP 540 has it
     try:
+        _ready()
         app()
     except (ProstateUDAError, OSError, MemoryError, RuntimeError) as error:
-        told = limits.told(error)
+        told = limits.told(error, limits.flags_of(app, sys.argv[1:]))
         if told is None:
             raise
         complaints.print(f"[bold red]error:[/bold red] {escape(told)}", soft_wrap=True, highlight=False)
         sys.exit(2)
-    except SystemExit as ended:
+    except (SystemExit, KeyboardInterrupt) as ended:
         if not limits.interrupted(ended):
             raise
         told = "interrupted; the same command goes on from where it was (adapt and infer: with --resume)"
         complaints.print(told, soft_wrap=True)
         sys.exit(130)
+
+
+def _ready() -> None:
+    """What no command says twice, and a terminal that takes every letter."""
+    logging.getLogger("ignite").setLevel(logging.CRITICAL)  # it tells every error that goes through it, beside us
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and lookup(stream.encoding).name == "ascii":
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # LANG=C, as PEP 540 has it

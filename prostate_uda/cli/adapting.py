@@ -66,7 +66,11 @@ def adapt(
         float | None, typer.Option(help="In-plane mm (default: 1.5 phantoms, 0.8 scans).", rich_help_panel=DATA)
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="In-plane pixels (default: 96 phantoms, 192 scans).", rich_help_panel=DATA)
+        int | None,
+        typer.Option(
+            help="In-plane pixels (default: 96 phantoms, 192 scans); rows of a crop for pictures (96 phantoms, 512).",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     normalize: Annotated[
         str,
@@ -90,7 +94,7 @@ def adapt(
     rounds: Annotated[
         int, typer.Option(help="Rounds of pseudo-labels and adaptation.", rich_help_panel=ADAPTATION)
     ] = 1,
-    batch_size: Annotated[int, typer.Option(help="Slices per domain and step.", rich_help_panel=TRAINING)] = 8,
+    batch_size: Annotated[int, typer.Option(help="Images per domain and step.", rich_help_panel=TRAINING)] = 8,
     algorithm: Annotated[str, typer.Option(help="adam or sgd.", rich_help_panel=TRAINING)] = "adam",
     learning_rate: Annotated[float, typer.Option(help="Rate of source training.", rich_help_panel=TRAINING)] = 2e-3,
     adapt_rate: Annotated[
@@ -106,6 +110,13 @@ def adapt(
             rich_help_panel=ADAPTATION,
         ),
     ] = 0.0,
+    ntm_floor: Annotated[
+        float,
+        typer.Option(
+            help="Stop where a learned NTM's diagonal falls below this share of its start; 0 never stops.",
+            rich_help_panel=ADAPTATION,
+        ),
+    ] = 0.35,
     label_noise: Annotated[
         str,
         typer.Option(

@@ -9,6 +9,7 @@ import glob
 import hashlib
 import os
 import pickle
+import shutil
 import time
 import zlib
 from collections.abc import Iterable, Mapping
@@ -35,6 +36,14 @@ def cache_folder() -> Path:
     """Where generated and preprocessed data live: ``$PROSTATE_UDA_CACHE``, or the user's cache folder."""
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named) if named else user_cache_path("prostate-uda")
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the hidden folders in which killed processes were generating a data set, a day after their last change."""
+    for path in folder.glob(".*"):
+        with suppress(OSError):
+            if path.is_dir() and time.time() - path.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def content_hash(path: Path) -> str:

@@ -14,6 +14,7 @@ from threading import RLock
 import numpy as np
 import SimpleITK as sitk
 
+from prostate_uda.data.dicom_lengths import check_lengths
 from prostate_uda.data.dicom_stack import normal_of
 from prostate_uda.errors import DataError
 
@@ -108,18 +109,28 @@ def list_series(folder: Path) -> tuple[Series, ...]:
     """Every DICOM series at or below ``folder``, in the order of folders and UIDs.
 
     Raises:
-        DataError: If an image's header cannot be read.
+        DataError: If an image's header cannot be read, or claims more than its file holds.
     """
     found: list[Series] = []
     with quiet():
         for inside in dicom_folders(folder):
-            names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames
-            uids = sorted(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(inside)))
-            series = [tuple(Path(file) for file in names(str(inside), uid)) for uid in uids]
+            for file in sorted(path for path in inside.iterdir() if is_dicom(path)):
+                check_lengths(file)
+            series = _grouped(inside)
             others = set(inside.iterdir()).difference(*series)
             unreadable = tuple(sorted(path for path in others if _is_damaged(path)))
             found += [replace(_series(files), unreadable=unreadable) for files in series]
     return tuple(found)
+
+
+def _grouped(folder: Path) -> list[tuple[Path, ...]]:
+    """The images right in a folder, by series."""
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames
+    try:
+        uids = sorted(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
+        return [tuple(Path(file) for file in names(str(folder), uid)) for uid in uids]
+    except RuntimeError as error:  # GDCM stops at some damaged headers, and does not say whose
+        raise DataError(f"{folder}: a damaged DICOM file ({itk_reason(error)}); export the series again") from error
 
 
 def _is_damaged(path: Path) -> bool:

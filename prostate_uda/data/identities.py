@@ -6,7 +6,7 @@ of patient and visit is looked for in such texts as it stands there, in any case
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -42,6 +42,10 @@ CODECS = {
 
 ANYWHERE = 4
 """Letters and digits from which on a word also counts within a longer one."""
+WORD = r"[^\W_]"
+"""A letter or digit, which a short word has none of beside it."""
+LETTER = r"[^\W\d_]"
+"""Likewise of a short name, which a number may follow."""
 UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"})
 
 
@@ -141,7 +145,8 @@ def _words(header: Mapping[str, str]) -> Iterator[str]:
     for key in NAMES:
         for person in re.split(r"[\\=]", header.get(key, "")):
             for word in re.split(r"[\W_]+", " ".join(person.split("^")[:3])):  # a prefix and a suffix are titles
-                yield _phrase(word)
+                yield _phrase(word, LETTER)
+            yield from _together(person.split("^")[:3])
     for key in IDS:
         for word in header.get(key, "").split("\\"):
             yield "" if word.isdigit() and len(word) < ANYWHERE - 1 else _phrase(word)
@@ -150,30 +155,67 @@ def _words(header: Mapping[str, str]) -> Iterator[str]:
     yield _phrase(description) if len(re.findall(r"[^\W_]+", description)) > 1 else ""  # "Prostate" tells of nobody
 
 
-def _phrase(text: str) -> str:
-    """Matches a text whatever stands between its words, with its accents and without; empty for a single letter."""
+def _together(person: Sequence[str]) -> Iterator[str]:
+    """Regular expressions of family and given names as one word in both orders, either of them whole or its initials.
+
+    Args:
+        person: Family, given and middle names; of a name in one piece, its first word counts as the family's.
+    """
+    family, given, middle = (re.findall(f"{WORD}+", part) for part in (*person, "", "", "")[:3])
+    if not given:
+        family, given = family[:1], family[1:]
+    if not (family and given):
+        return
+    first, every, initials = given[:1], given + middle, [word[0] for word in given + middle]
+    pairs = [(family, some) for some in (first, given, every, initials[:1], initials)]
+    for one, other in (*pairs, ([family[0][0]], first)):
+        for words in (one + other, other + one):
+            text = " ".join(words)
+            if max(map(len, words)) > 1 or not text.isascii():
+                yield _phrase(text, LETTER, within=min(map(len, words)) > 1)
+
+
+def _phrase(text: str, edge: str = WORD, *, within: bool = True) -> str:
+    """Matches a text whatever stands between its words, with its accents and without; empty for a single letter.
+
+    Args:
+        text: Some words.
+        edge: What a short text must not have beside it.
+        within: Whether a long one may.
+    """
     apart = unicodedata.normalize("NFD", text)
     bare = "".join(letter for letter in apart if not unicodedata.combining(letter))
-    spelled = {one for way in (text, apart, bare, text.translate(UMLAUTS)) for one in _joined(way)}
+    spelled = {one for way in (text, apart, bare, text.translate(UMLAUTS)) for one in _joined(way, edge, within)}
     return "|".join(sorted(spelled, key=len, reverse=True))
 
 
-def _joined(text: str) -> tuple[str, ...]:
+def _joined(text: str, edge: str, within: bool) -> tuple[str, ...]:
     """Matches the words of a text with any marks between them; a short text only where no longer word holds it."""
-    words = re.findall(r"[^\W_]+", text)
+    words = re.findall(f"{WORD}+", text)
     letters = sum(map(len, words))
     if letters < 1 + text.isascii():
         return ()
     joined = r"[\W_]*".join(map(re.escape, words))
-    return (joined if letters >= ANYWHERE else rf"(?<![^\W_]){joined}(?![^\W_])",)
+    return (joined if within and letters >= ANYWHERE else f"(?<!{edge}){joined}(?!{edge})",)
 
 
 def _date(text: str) -> str:
-    """Matches YYYYMMDD in any usual order, with or without a mark between its parts."""
+    """Matches YYYYMMDD in any usual order, with or without marks, zeros before a day or month, and its century.
+
+    Where zeros are missing, marks are needed; without a century, a longer row of numbers, as a UID is one, is no date.
+    """
     found = re.fullmatch(r"(\d{4})[.-]?(\d\d)[.-]?(\d\d)", text)
     if found is None:
         return ""
     year, month, day = found.groups()
-    orders = ((year, month, day), (day, month, year), (month, day, year))
-    either = "|".join(r"[\W_]?".join(order) for order in orders)
-    return rf"(?<!\d)(?:{either})(?!\d)"
+    forms = []
+    for edge, said in (("{}", year), (r"(?<!\d[.]){}(?![.]\d)", year[2:])):
+        for mark, parts in ((r"[\W_]?", (month, day)), (r"[\W_]", (_bare(month), _bare(day)))):
+            orders = ((said, *parts), (*reversed(parts), said), (*parts, said))
+            forms += [edge.format(mark.join(order)) for order in orders]
+    return rf"(?<!\d)(?:{'|'.join(forms)})(?!\d)"
+
+
+def _bare(number: str) -> str:
+    """Matches a number of two digits with a zero before it and without."""
+    return re.sub("^0", "0?", number)

@@ -16,6 +16,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from prostate_uda.data.dicom import itk_reason
 from prostate_uda.data.scene_classes import COLOURS, SCENE_CLASSES
@@ -26,15 +28,15 @@ SCENE_SUFFIXES = (".png", ".jpg", ".jpeg")
 """File name endings of pictures; labels are PNG."""
 
 MOST_PIXELS = 89_000_000
-"""More are taken for a damaged head of the file, as Pillow does; a Cityscapes picture has 2 million."""
+"""More are taken for a damaged head of the file, where Pillow begins to warn; a Cityscapes picture has 2 million."""
 
 PNG_HEAD = struct.Struct(">8s8xII2B")
 """Of a PNG: signature, width, height, bits per channel, kind of color."""
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE, JPEG_SIGNATURE = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 GREY, COLOUR, PALETTE = 0, 2, 3
 
 PICTURE_MODES = ("RGB", "RGBA", "L", "P")
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises over a file that is no picture, or half of one."""
 
 
@@ -48,7 +50,7 @@ def read_scene(path: Path) -> NDArray[np.uint8]:
         ``(H, W, 3)`` uint8, RGB; a channel of transparency is left out.
 
     Raises:
-        DataError: The file is missing, damaged, or of another kind.
+        DataError: The file is missing, damaged, of another kind, or claims more than :data:`MOST_PIXELS`.
     """
     with _opened(path) as image:
         if image.mode not in PICTURE_MODES:
@@ -189,9 +191,17 @@ def _png_kind(path: Path) -> tuple[int, int]:
     if len(head) < PNG_HEAD.size or not head.startswith(PNG_SIGNATURE):
         raise DataError(f"{path}: no PNG, or one cut short; labels are PNG files: copy it again")
     _, width, height, bits, kind = PNG_HEAD.unpack(head)
-    if not 0 < width * height <= MOST_PIXELS:
-        raise DataError(f"{path}: a head of {width} by {height} pixels, which no label has; copy it again")
+    _check_pixels(path, (width, height))
     return bits, kind
+
+
+def _check_pixels(path: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    if not 0 < width * height <= MOST_PIXELS:
+        raise DataError(
+            f"{path}: a head of {width} by {height} pixels; 1 to {MOST_PIXELS:,} are read: copy it again, or make it "
+            "smaller"
+        )
 
 
 def _first_channel(path: Path) -> NDArray[np.uint16]:
@@ -207,9 +217,17 @@ def _first_channel(path: Path) -> NDArray[np.uint16]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """A picture whose pixels are not read yet; what goes wrong within is a DataError."""
+    """A picture whose pixels are not read yet; what goes wrong within is a DataError.
+
+    Not by ``Image.open``, which prints a warning over a large one and reads it all the same.
+    """
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file:
+            head = file.read(len(PNG_SIGNATURE))
+        if head != PNG_SIGNATURE and not head.startswith(JPEG_SIGNATURE):
+            raise OSError("neither PNG nor JPEG")
+        with PngImageFile(path) if head == PNG_SIGNATURE else JpegImageFile(path) as image:
+            _check_pixels(path, image.size)
             yield image
     except DAMAGE as error:
         raise DataError(_unreadable(path, error)) from error

@@ -1,7 +1,9 @@
 """Floor 2: driving scenes of one domain, read when they are asked for, with a bounded memory of those seen."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Self
 
@@ -18,14 +20,16 @@ from prostate_uda.data.scene_images import (
     read_scene_label,
     resize_scene,
     resize_scene_label,
-    scene_size,
 )
 from prostate_uda.errors import DataError, SettingsError, ShapeError
 from prostate_uda.maths import imagenet
 from prostate_uda.maths.losses import IGNORE
 
 KEEP_BYTES = 2 * 1024**3
-"""Memory of a set where nothing else is said: some 1,300 images with labels of 512 by 1024."""
+"""Memory of a domain's sets where nothing else is said: some 1,000 images with labels of 512 by 1024."""
+
+THREADS = 8
+"""Files that are read at a time before training: Pillow lets go of the interpreter while it decodes."""
 
 
 def normalize_scene(image: NDArray[np.uint8]) -> Tensor:
@@ -92,6 +96,35 @@ class SceneReader:
         return resize_scene_label(read_scene_label(case.label, case.values), self.size)
 
 
+class Memory:
+    """Decoded files, kept until there is no room; several threads may ask at a time.
+
+    Those that came first stay. Epochs show every image once, so whatever is dropped for a newer one would be read again
+    before that one is: keeping the first ones saves the most.
+
+    Args:
+        most: Bytes that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.nbytes = most, 0
+        self._kept: dict[tuple[str, Path], NDArray[np.uint8]] = {}
+        self._lock = Lock()
+
+    def remembered(self, key: tuple[str, Path], read: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """What is kept of that kind and file, or read and kept while there is room."""
+        with self._lock:
+            found = self._kept.get(key)
+        if found is not None:
+            return found
+        found = read()
+        with self._lock:
+            if key not in self._kept and self.nbytes + found.nbytes <= self.most:
+                self._kept[key] = found
+                self.nbytes += found.nbytes
+        return found
+
+
 class SceneSet:
     """Scenes of some cases, one after another; each case is one image.
 
@@ -121,9 +154,8 @@ class SceneSet:
         self.cases: tuple[str, ...] = tuple(case.id for case in cases)
         self.reader, self.keep_bytes = reader, keep_bytes
         self._cases = tuple(cases)
-        self._kept: dict[tuple[bool, int], NDArray[np.uint8]] = {}
-        self._kept_bytes = 0
-        self._lock = Lock()
+        self._images = self._labels = Memory(keep_bytes)
+        self._named: list[int] | None = None
 
     @classmethod
     def from_cases(
@@ -134,26 +166,45 @@ class SceneSet:
         keep_bytes: int = KEEP_BYTES,
         progress: Callable[[int], None] | None = None,
     ) -> Self:
-        """A set of these cases, once the head of every file has been looked at; no pixel is read.
+        """A set of these cases, once every pixel of every file has been read, so that none stops a training later.
+
+        What there is room for is kept, and not read again.
 
         Args:
             cases: With or without labels.
             reader: How.
             keep_bytes: Bytes of decoded images and labels to keep.
-            progress: Told how many cases are looked at.
+            progress: Told how many cases are read.
 
         Raises:
-            DataError: There is no case, a file is missing or no picture, or an image and its label differ in size.
+            DataError: There is no case, a file is missing, damaged or of another kind, a label has an unknown value, or
+                an image and its label differ in size.
             SettingsError: ``keep_bytes`` below 0.
         """
-        made = cls(cases, reader, keep_bytes=keep_bytes)
-        for done, case in enumerate(cases, start=1):
-            if case.label is None:
-                scene_size(case.image)
-            else:
-                check_same_size(case.image, case.label)
-            if progress is not None:
-                progress(done)
+        made, named = cls(cases, reader, keep_bytes=keep_bytes), []
+        with ThreadPoolExecutor(THREADS) as pool:
+            for place, has_class in enumerate(pool.map(made._read, range(len(cases)))):
+                if has_class:
+                    named.append(place)
+                if progress is not None:
+                    progress(place + 1)
+        made._named = named
+        return made
+
+    def sharing(self, cases: Sequence[Case]) -> "SceneSet":
+        """A set of cases of the same domain that remembers images together with this one, and labels by itself.
+
+        Where this set is of :meth:`from_cases`, whatever there is room for is kept by now, and both together keep
+        ``keep_bytes`` at most: the labels have what the images leave.
+
+        Args:
+            cases: Such as the same ones with a round's pseudo-labels.
+
+        Raises:
+            DataError: There is no case.
+        """
+        made = SceneSet(cases, self.reader, keep_bytes=self.keep_bytes)
+        made._images, made._labels = self._images, Memory(self.keep_bytes - self._images.nbytes)
         return made
 
     def __len__(self) -> int:
@@ -162,8 +213,8 @@ class SceneSet:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of decoded images and labels that are kept now."""
-        return self._kept_bytes
+        """Bytes of decoded images and labels that are kept now, those of sets that share the images included."""
+        return sum(memory.nbytes for memory in {self._images, self._labels})
 
     def stack(self, index: Tensor, depth: int) -> Tensor:
         """``(B, 3, H, W)`` float32, normalized.
@@ -191,9 +242,10 @@ class SceneSet:
         return torch.stack([torch.from_numpy(self._label(place)) for place in index.tolist()])
 
     def foreground(self) -> list[int]:
-        """The images whose label holds any class; reads every label once."""
-        labelled = (place for place, case in enumerate(self._cases) if case.label is not None)
-        return [place for place in labelled if (self._label(place) != IGNORE).any()]
+        """The images whose label holds any class; reads every label once, unless :meth:`from_cases` has."""
+        if self._named is not None:
+            return list(self._named)
+        return [place for place in range(len(self)) if self._has_class(place)]
 
     def in_order(self, batch_size: int, depth: int) -> Iterator[Batch]:
         """Every image once, as it is.
@@ -211,30 +263,23 @@ class SceneSet:
             cases = tuple(self.cases[place] for place in index.tolist())
             yield Batch(self.stack(index, depth), self.marks(index).long(), cases, index)
 
+    def _read(self, place: int) -> bool:
+        """Read a case's files; whether its label holds any class."""
+        self._image(place)
+        return self._has_class(place)
+
+    def _has_class(self, place: int) -> bool:
+        return self._cases[place].label is not None and bool((self._label(place) != IGNORE).any())
+
     def _image(self, place: int) -> NDArray[np.uint8]:
-        return self._remembered((False, place), self.reader.image)
+        case = self._cases[place]
+        return self._images.remembered(("image", case.image), lambda: self.reader.image(case))
 
     def _label(self, place: int) -> NDArray[np.uint8]:
-        if self._cases[place].label is None:
-            return self.reader.label(self._cases[place])
-        return self._remembered((True, place), self.reader.label)
-
-    def _remembered(self, key: tuple[bool, int], read: Callable[[Case], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """What is kept, or read and kept while there is room: those that came first stay.
-
-        Epochs show every image once, so whatever is dropped for a newer one would be read again before that one is:
-        keeping the first ones saves the most.
-        """
-        with self._lock:
-            found = self._kept.get(key)
-        if found is not None:
-            return found
-        found = read(self._cases[key[1]])
-        with self._lock:
-            if key not in self._kept and self._kept_bytes + found.nbytes <= self.keep_bytes:
-                self._kept[key] = found
-                self._kept_bytes += found.nbytes
-        return found
+        case = self._cases[place]
+        if case.label is None:
+            return self.reader.label(case)
+        return self._labels.remembered(("label", case.label), lambda: self.reader.label(case))
 
 
 def _check_depth(depth: int) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prostate_uda.data.domains.base import Case
-from prostate_uda.data.labels import ZONES
+from prostate_uda.data.labels import BACKGROUND, ZONES
 from prostate_uda.data.preprocessing import to_native
 from prostate_uda.data.reading import zone_amounts
 from prostate_uda.data.volumes import Volume, read_image
@@ -67,8 +67,10 @@ class Segmenter:
         return math.prod(read_image(image, self.channel).grid.spacing) / 1000
 
     def amounts(self, case: Case) -> Tensor:
-        """``(3,)`` float64 mL of background, PZ and TZ in a labelled case."""
-        return zone_amounts(case)
+        """``(3,)`` float64 mL of PZ and TZ in a labelled case; NaN for background, which has the rest of any scan."""
+        amounts = zone_amounts(case)
+        amounts[BACKGROUND] = math.nan
+        return amounts
 
     def write_label(self, path: Path, label: NDArray[np.uint8], image: Path) -> None:
         """A NIfTI on the image's grid, whole or not at all."""

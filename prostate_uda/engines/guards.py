@@ -2,28 +2,27 @@
 
 What it costs: a step's losses and NTMs come to the host in one transfer, which the log needs anyway. Weights,
 statistics and optimizers are looked at where a checkpoint is due, before it takes the place of the last one: a weight
-that is not finite makes the next step's loss so. Classes are counted there, too, with one forward pass.
+that is not finite makes the next step's loss so. :mod:`prostate_uda.engines.looks` counts classes there, too.
 """
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from prostate_uda.errors import ProstateUDAError, SettingsError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.maths.noise import run_away
-from prostate_uda.methods.base import Losses, State, forward
+from prostate_uda.methods.base import Losses, State
 
 LEAST = 1e-5
 """Share of all that is labelled below which a class counts as lost: some 20 voxels of a scan, which are no zone."""
 COUNTED_AT_ONCE = 16
-MEND = "begin anew with a lower learning rate, or look at the images with 'prostate-uda data show'"
+MEND = "begin anew with a lower learning rate, or look at the images (of volumes: 'prostate-uda data show')"
 
 
 class TrainingError(ProstateUDAError):
@@ -218,48 +217,3 @@ def vanished(counts: Tensor, names: Sequence[str], least: float = LEAST) -> list
     """
     enough = least * float(counts.sum())
     return [name for name, count in zip(names, counts.tolist(), strict=True) if count <= enough]
-
-
-class Looks:
-    """Which classes a network predicts on the target, looked at now and then.
-
-    Args:
-        count: In how many looks in a row a lost class is not predicted.
-        names: Of the classes; ``class 0`` and so on where they are left out.
-    """
-
-    def __init__(self, count: int, names: Sequence[str] = ()) -> None:
-        self.names, self.recent = tuple(names), deque[Tensor](maxlen=count)
-        self.seen: set[str] = set()
-        self.lost: list[str] = []
-
-    def look(self, network: nn.Module, image: Tensor) -> list[str]:
-        """Which classes are lost since the look before; :attr:`lost` names all that are.
-
-        Args:
-            network: Left as it is.
-            image: ``(B, k, H, W)`` of the target.
-        """
-        counts = predicted(network, image)
-        names = self.names or tuple(f"class {number}" for number in range(len(counts)))
-        self.seen |= set(names) - set(vanished(counts, names))
-        self.recent.append(counts)
-        before, full = self.lost, len(self.recent) == self.recent.maxlen
-        gone = vanished(torch.stack(list(self.recent)).sum(dim=0), names) if full else []
-        self.lost = [name for name in gone if name in self.seen]
-        return [name for name in self.lost if name not in before]
-
-
-def predicted(network: nn.Module, image: Tensor) -> Tensor:
-    """``(C,)`` int64 on the CPU: of how many pixels the network says which class, as it would be judged.
-
-    Args:
-        network: Returns :class:`~prostate_uda.networks.levels.Levels`; weights, statistics and mode stay as they are.
-        image: ``(B, k, H, W)``.
-    """
-    training = network.training
-    network.eval()
-    with torch.no_grad():
-        logits = forward(network, image).final
-    network.train(training)
-    return logits.argmax(dim=1).flatten().cpu().bincount(minlength=logits.shape[1])

@@ -41,7 +41,7 @@ class Labeller(Protocol):
         """What one pixel of the image amounts to: mL, or its share of the picture."""
 
     def amounts(self, case: Case) -> Tensor:
-        """``(C,)`` float64, how much of each class a labelled case holds, in the same unit."""
+        """``(C,)`` float64, how much of each class a labelled case holds, in that unit; NaN where it has the rest."""
 
     def write_label(self, path: Path, label: NDArray[np.uint8], image: Path) -> None:
         """Write a label on the image's grid, whole or not at all."""

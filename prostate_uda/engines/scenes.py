@@ -70,7 +70,7 @@ class SceneSegmenter:
         return 1 / (height * width)
 
     def amounts(self, case: Case) -> Tensor:
-        """``(C,)`` float64, the share of a labelled picture that each class has; what is IGNORE has none.
+        """``(C,)`` float64, the share that each class has of a picture's labelled pixels.
 
         Raises:
             DataError: The label cannot be used, or there is none.
@@ -79,7 +79,7 @@ class SceneSegmenter:
             raise DataError(f"{case.id} has no label to measure classes in")
         label = torch.from_numpy(read_scene_label(case.label, case.values))
         counts = label.flatten().long().bincount(minlength=len(self.classes))[: len(self.classes)]
-        return counts.double() / label.numel()
+        return counts.double() / counts.sum().clamp_min(1)
 
     def write_label(self, path: Path, label: NDArray[np.uint8], image: Path) -> None:  # noqa: ARG002  PNG has no grid
         """Train ids as PNG, whole or not at all."""

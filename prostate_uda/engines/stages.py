@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,14 +12,14 @@ from typing import Any, TextIO
 import torch
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
-from monai.utils.enums import CommonKeys
 from torch import nn
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.data.slices import BatchStream
 from prostate_uda.engines import checkpoints
 from prostate_uda.engines.execution import Execution, ahead
-from prostate_uda.engines.guards import Guard, GuardError, Guards, Looks, and_more, not_finite
+from prostate_uda.engines.guards import Guard, GuardError, Guards, and_more, not_finite
+from prostate_uda.engines.looks import Looks, Sample
 from prostate_uda.engines.observers import Progress, Task
 from prostate_uda.engines.trainer import AdaptationTrainer, Pair
 from prostate_uda.errors import CheckpointError
@@ -135,15 +135,16 @@ def train(
     )
     path, total = place.checkpoint(stage.name), stage.optimization.total_steps
     guard = Guard(state, place.guards, place.classes)
-    if path.exists():
-        state.load_state_dict(_saved(path, stage))
+    before = _saved(path, stage) if path.exists() else {}
+    if before:
+        state.load_state_dict(before["state"])
     if state.step >= total:
         place.progress.note(f"{stage.title}: already done")
         return state
     make = partial(pairs.at, pin=place.device.type == "cuda")
+    looks = _looks(place, pairs, before)
     with (
         _placed(stage, path),
-        place.execution.products(),
         closing(ahead(make, range(state.step, total), place.execution.prefetch)) as batches,
         place.progress.task(stage.title, total, state.step) as task,
         _opened_log(place, stage, state) as lines,
@@ -160,22 +161,32 @@ def train(
             **place.execution.trainer_options,
         )
         place.execution.lay_out(state)
-        looks = None if pairs.target is None or not place.writes else Looks(place.guards.looks, place.classes)
         _Watch(stage, task, lines, place, looks).attach(trainer)
         trainer.run()
     place.execution.lay_back(state)
-    _save(place, stage, state)
+    _save(place, stage, state, looks)
     return state
 
 
-def _save(place: Workplace, stage: Stage, state: State) -> None:
+def _looks(place: Workplace, pairs: Pairs, before: Mapping[str, Any]) -> Looks | None:
+    """What looks at the target, with what it knew at the checkpoint; one of an older version does not say."""
+    if pairs.target is None or not place.writes:
+        return None
+    looks = Looks(place.guards.looks, Sample(pairs.target), place.classes)
+    if "looks" in before:
+        looks.load_state_dict(before["looks"])
+    return looks
+
+
+def _save(place: Workplace, stage: Stage, state: State, looks: Looks | None) -> None:
     if place.writes:
         content = {"state": state.state_dict(), "stage": stage.name, "method": repr(stage.method)}
-        checkpoints.save(place.checkpoint(stage.name), content)
+        known = {} if looks is None else {"looks": looks.state_dict()}
+        checkpoints.save(place.checkpoint(stage.name), {**content, **known})
 
 
 def _saved(path: Path, stage: Stage) -> dict[str, Any]:
-    """The state in a checkpoint of this stage; two methods' states may look alike, so the method is compared.
+    """What a checkpoint of this stage holds; two methods' states may look alike, so the method is compared.
 
     On the CPU: what belongs elsewhere is copied there, but for the optimizers' counts of steps, which torch keeps here
     and would wait for in every step where they came from a GPU.
@@ -188,7 +199,7 @@ def _saved(path: Path, stage: Stage) -> dict[str, Any]:
     bad = not_finite(content["state"])
     if bad:
         raise CheckpointError(f"{path} holds numbers that are not finite ({and_more(bad, 1)}); delete it and resume")
-    return dict(content["state"])
+    return content
 
 
 @contextmanager
@@ -210,17 +221,15 @@ class _Watch:
 
     def __init__(self, stage: Stage, task: Task, lines: TextIO, place: Workplace, looks: Looks | None) -> None:
         self.stage, self.task, self.lines, self.place, self.looks = stage, task, lines, place, looks
-        self.begun = False
 
     def attach(self, trainer: AdaptationTrainer) -> None:
         trainer.add_event_handler(IterationEvents.INNER_ITERATION_STARTED, self._begin)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def _begin(self, trainer: AdaptationTrainer) -> None:
-        """What the network predicts before the first step; the step's batch is on the device now."""
-        if not self.begun:
+        """What the network predicts before the first step, unless it was looked at before it was taken up."""
+        if self.looks is not None and not self.looks.recent:
             self._lost(trainer)
-        self.begun = True
 
     def __call__(self, trainer: AdaptationTrainer) -> None:
         losses, ntm = trainer.readings
@@ -233,13 +242,13 @@ class _Watch:
         self.lines.write(json.dumps({"step": step, **losses, **lost, **transitions}) + "\n")
         self.task.advance(1, losses)
         if due:
-            _save(self.place, self.stage, trainer.adaptation)
+            _save(self.place, self.stage, trainer.adaptation, self.looks)
 
     def _lost(self, trainer: AdaptationTrainer) -> dict[str, list[str]]:
         """The classes that the network no longer predicts on the target, for the log; the user is told once."""
         if self.looks is None:
             return {}
-        news = self.looks.look(trainer.adaptation.network, trainer.state.output[CommonKeys.IMAGE])
+        news = self.looks.look(trainer.adaptation.network)
         if news:
             self.place.progress.note(
                 f"warning: {self.stage.title}, step {trainer.adaptation.step}: the network no longer predicts "

@@ -154,21 +154,21 @@ class Selection:
         """Whether the thresholds depend on the whole target's :meth:`count`."""
         return self.portion is not None
 
-    def count(self, probs: Tensor, voxel_ml: float) -> Tensor:  # noqa: ARG002  for rules that count volumes
-        """``(C, BINS)`` of one image's ``(C, ...)`` probabilities with voxels of that volume, to be added up."""
+    def count(self, probs: Tensor, unit: float) -> Tensor:  # noqa: ARG002  for rules that count amounts
+        """``(C, BINS)`` of one image's ``(C, ...)`` probabilities, each pixel amounting to that, to be added up."""
         return count_confidences(probs)
 
     def found(self, counts: Tensor) -> Tensor:
         """``(C,)`` how much of each class the teacher predicts, by its counts."""
         return counts.sum(dim=1)
 
-    def thresholds(self, counts: Tensor, volumes: Tensor) -> Tensor:  # noqa: ARG002  as above
+    def thresholds(self, counts: Tensor, amounts: Tensor) -> Tensor:  # noqa: ARG002  as above
         """``(C,)`` float32.
 
         Args:
             counts: ``(C, BINS)``, :meth:`count` summed over the target; zeros will do where :attr:`counts` is not.
-            volumes: ``(C,)`` mL of each class that the target has if its men are the source's; background's is not
-                read.
+            amounts: ``(C,)`` how much of each class (mL, or shares of pictures) the target has if it is as the source
+                is; NaN for a class that has the rest.
         """
         if self.portion is None:
             return torch.full((len(counts),), self.threshold)

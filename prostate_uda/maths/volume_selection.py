@@ -43,9 +43,10 @@ class VolumeSelection(Selection):
     """CBST's rule, :func:`balanced_labels`, with thresholds that bring the target towards the source's volumes.
 
     Of each zone the most probable voxels are taken, so many mL over all cases, and of background the rest: between what
-    the teacher finds itself and what the source's men have. Where it loses the gland thresholds are low, where it draws
-    it too large they are high, and where it is right about ½. What reaches no threshold lies between the classes and is
-    ignored. It asks that the men of both domains be alike on the average, and that scans hold the whole gland.
+    the teacher finds itself and what the source's men have. Of pictures each class has its share, and none the rest.
+    Where the teacher loses a class its threshold is low, where it draws it too large it is high, and where it is right
+    about ½. What reaches no threshold lies between the classes and is ignored. It asks that both domains be alike on
+    the average, and that scans hold the whole gland.
 
     Source: the idea is distribution alignment (Berthelot et al., ReMixMatch, ICLR 2020, section 3.2.1), here in ranks
     instead of in probabilities, which are all but 0 and 1, and in mL, since fields of view differ.
@@ -62,19 +63,20 @@ class VolumeSelection(Selection):
         """Always."""
         return True
 
-    def count(self, probs: Tensor, voxel_ml: float) -> Tensor:
-        """``(C, BINS)`` float64 mL, by the probability of each class."""
-        return count_probabilities(probs) * float(voxel_ml)
+    def count(self, probs: Tensor, unit: float) -> Tensor:
+        """``(C, BINS)`` float64 in that unit, by the probability of each class."""
+        return count_probabilities(probs) * float(unit)
 
     def found(self, counts: Tensor) -> Tensor:
-        """``(C,)`` mL that are more likely this class than not."""
+        """``(C,)`` of what is more likely this class than not."""
         return counts[:, bin_edges() >= 0.5].sum(dim=1)
 
-    def thresholds(self, counts: Tensor, volumes: Tensor) -> Tensor:
+    def thresholds(self, counts: Tensor, amounts: Tensor) -> Tensor:
         """``(C,)`` float32, as :meth:`Selection.thresholds`."""
-        zones = torch.lerp(self.found(counts)[1:].double(), volumes[1:].double(), self.trust)
-        rest = (counts[0].sum() - zones.sum()).clamp_min(0)
-        return amount_thresholds(counts, torch.cat([rest[None], zones]))
+        wanted = torch.lerp(self.found(counts).double(), amounts.double(), self.trust)
+        named = ~amounts.isnan()
+        rest = (counts[0].sum() - wanted[named].sum()).clamp_min(0)
+        return amount_thresholds(counts, torch.where(named, wanted, rest))
 
     def labels(self, probs: Tensor, thresholds: Tensor) -> Tensor:
         """``(...)`` uint8, as :meth:`Selection.labels`."""

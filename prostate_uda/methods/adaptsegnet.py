@@ -66,6 +66,11 @@ class AdaptSegNet(Method):
                 f"adversarial_weight {weights[0]}, shallow_weight {weights[1]}, discriminator_rate "
                 f"{self.discriminator_rate}; allowed are weights ≥ 0 and a rate > 0"
             )
+        if self.shallow_weight and len(self.level_weights) < 2:
+            raise SettingsError(
+                f"shallow_weight {self.shallow_weight} beside level_weights {self.level_weights}, of one head, which "
+                "has no shallower one; leave it out, or give a weight for each of several heads"
+            )
         check_discriminator(self.discriminator_channels, self.discriminator_stages)
 
     def prepare(

@@ -62,7 +62,7 @@ def intersection_union(confusion: Tensor) -> tuple[Tensor, Tensor]:
     return both, counts.sum(dim=0) + counts.sum(dim=1) - both
 
 
-def iou(confusion: Tensor) -> Tensor:
+def class_iou(confusion: Tensor) -> Tensor:
     """Intersection over union of each class (Jaccard 1912).
 
     Args:
@@ -83,7 +83,7 @@ def mean_iou(iou: Tensor, of: Sequence[int] | None = None) -> float:
     """Mean over classes, leaving out those whose IoU is NaN.
 
     Args:
-        iou: ``(C,)``, see :func:`iou`.
+        iou: ``(C,)``, see :func:`class_iou`.
         of: The classes that count, as 13 or 16 of SYNTHIA's; None takes all.
 
     Returns:
@@ -94,7 +94,7 @@ def mean_iou(iou: Tensor, of: Sequence[int] | None = None) -> float:
         SettingsError: A class of ``of`` that is not one of the C.
     """
     if iou.ndim != 1:
-        raise ShapeError(f"IoU of shape {tuple(iou.shape)}; (C,) is allowed; give what iou() returned")
+        raise ShapeError(f"IoU of shape {tuple(iou.shape)}; (C,) is allowed; give what class_iou() returned")
     wrong = sorted({place for place in of or () if not 0 <= place < len(iou)})
     if wrong:
         raise SettingsError(f"mean over classes {wrong}; 0 to {len(iou) - 1} are allowed; give train ids")

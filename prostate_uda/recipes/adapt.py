@@ -28,6 +28,7 @@ from prostate_uda.networks import DomainPredictor, FinalLogits, build_network, l
 from prostate_uda.networks.synced import synced
 from prostate_uda.networks.teacher import Teacher
 from prostate_uda.recipes.labelling import label_target, round_rule
+from prostate_uda.recipes.leftovers import sweep
 from prostate_uda.recipes.opening import open_world
 from prostate_uda.recipes.processes import is_first, own_name, own_share, processes, together
 from prostate_uda.recipes.record import FULL, Record, claimed, writing
@@ -67,21 +68,19 @@ class Bench:
 
     def stream(self, name: str, images: ImageSet, augment: str | None = None) -> BatchStream:
         """This process's part of augmented batches that depend on nothing but the seed, the name and the step."""
-        settings = self.settings
         return BatchStream(
             images,
             batch_size=own_share(self.settings.batch_size),
             depth=self.settings.depth,
             seed=self.settings.seed,
             name=own_name(name),
-            augment=settings.kind.augmentation(augment or settings.augment, settings.shape),
+            augment=self.settings.kind.augmentation(augment or self.settings.augment, self.settings.shape),
         )
 
     def segmenter(self, network: nn.Module, method: Method | None = None) -> Labeller:
         """The network as it is now, over whole cases of the target; as a method has it for its pseudo-labels."""
         final = FinalLogits(network)
-        segmenter: Labeller = self.world.segmenter(final if method is None else method.labeller(final))
-        return segmenter
+        return cast("Labeller", self.world.segmenter(final if method is None else method.labeller(final)))
 
 
 def adapt(
@@ -129,13 +128,17 @@ def _adapt(
     with ExitStack() as stack:
         with together():
             stack.enter_context(claimed(out) if is_first() else writing(out, FULL))
+            if is_first():
+                sweep(out, deep=True)
             record = (before or _begin(settings, out, world)) if is_first() else None
+        stack.enter_context(settings.execution.products())
         place = Workplace(
             folder=out,
             device=device,
             progress=progress,
             checkpoint_every=settings.checkpoint_every,
             execution=settings.execution,
+            guards=settings.guards,
             classes=settings.kind.classes,
             writes=is_first(),
         )

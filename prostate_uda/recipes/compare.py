@@ -7,6 +7,7 @@ target's own labels. Every run is one of ``adapt``; everything is on disk, so a 
 more methods or seeds, does what is missing and nothing else.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,11 @@ from prostate_uda.recipes.comparison.launchers import Cluster, Here, Launcher, P
 from prostate_uda.recipes.comparison.queue import carry_out, check_same_settings
 from prostate_uda.recipes.comparison.table import make_table
 from prostate_uda.recipes.comparison.texts import write_tables
+from prostate_uda.recipes.identities import check_run
+from prostate_uda.recipes.leftovers import sweep
 from prostate_uda.recipes.record import claimed
+from prostate_uda.recipes.settings import AdaptSettings
+from prostate_uda.recipes.world import splits
 
 RUNS, COMPLAINTS, LISTS, JOBS = "runs", "complaints", "lists", "jobs"
 """Folders of a comparison: its runs, why some failed, who oracles learn from, a cluster's scripts and logs."""
@@ -46,15 +51,18 @@ def compare(
         why.
 
     Raises:
-        SettingsError: ``out`` is in use, or holds runs of other settings.
-        DataError: the target cannot be used.
+        SettingsError: ``out`` is in use, or holds runs of other settings; a case or a path is named after a patient.
+        DataError: a domain cannot be used.
     """
-    progress, out = progress or Silent(), out.resolve()
+    progress, given, out = progress or Silent(), out, out.resolve()
     _check_place(out)
+    _check_names(settings.common, (given, out))
     highest = ceilings(settings, out / LISTS)
     runs = plan(settings, {seed: ceiling.settings for seed, ceiling in highest.items()})
     check_same_settings(runs, out / RUNS)
     with claimed(out):
+        for folder in (out, out / LISTS):
+            sweep(folder, deep=False)
         for ceiling in highest.values():
             if ceiling.listed is not None and ceiling.settings.data_list is not None:
                 ceiling.listed.write(ceiling.settings.data_list)
@@ -73,6 +81,18 @@ def _check_place(out: Path) -> None:
     ours = out.is_dir() and ((out / RUNS).is_dir() or all(_is_ours(path.name) for path in out.iterdir()))
     if out.exists() and not ours:
         raise SettingsError(f"{out} is in use by something else than a comparison; give another --out")
+
+
+def _check_names(common: AdaptSettings, told: Sequence[Path]) -> None:
+    """Refuse names of patients before a list or table tells them; phantoms and pictures have none.
+
+    Raises:
+        SettingsError: there is one.
+        DataError: a domain cannot be used.
+    """
+    if common.task == "zones" and not (common.on_phantoms or common.keep_identifiers):
+        source, target, _ = splits(common)
+        check_run(common, (source, target), told)
 
 
 def _is_ours(name: str) -> bool:

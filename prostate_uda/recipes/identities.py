@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from prostate_uda.data.domains import Case
+from prostate_uda.data.domains import Case, Split
 from prostate_uda.data.identities import Identity, identity_of
 from prostate_uda.engines.observers import Progress
 from prostate_uda.errors import SettingsError
+from prostate_uda.recipes.settings import AdaptSettings
 from prostate_uda.review.report_page import without_folders
 
 
@@ -45,15 +46,43 @@ def place(image: Path, who: Identity | None) -> str:
     return path if who is None else f"sha256:{sha256(path.encode(errors='surrogateescape')).hexdigest()}"
 
 
-def check_names(cases: Iterable[Case]) -> None:
+def check_names(cases: Iterable[Case], paths: Iterable[Path] = ()) -> None:
     """Refuse DICOM folders named after their patients: a case's id goes into records, tables, pictures and file names.
+
+    Args:
+        cases: Of a run.
+        paths: That its record tells, each folder of which may be named so, too.
 
     Raises:
         SettingsError: one is.
     """
+    parts = {part: path for path in paths for part in path.parts}
     for case in cases:
-        if identity_of(case.image, case.id).in_text(case.id):
+        who = identity_of(case.image, case.id)
+        if who.in_text(case.id):
             raise SettingsError(
                 f"{case.image} is named after its patient, and a run's records and pictures carry the name; rename the "
                 "folder (and its label), or give --keep-identifiers"
             )
+        part = next(filter(who.in_text, parts), None)
+        if part is not None:
+            raise SettingsError(
+                f"{part!r} in {parts[part]} names the patient of {case.id}, and a run's records carry the path; rename "
+                "it, or give --keep-identifiers"
+            )
+
+
+def check_run(settings: AdaptSettings, domains: Iterable[Split], more: Iterable[Path] = ()) -> None:
+    """Refuse names of patients in what a run's record tells: its cases, and the paths among its settings.
+
+    Args:
+        settings: Of the run; with ``keep_identifiers`` nothing is looked at.
+        domains: Whose cases.
+        more: Paths that are told beside the settings.
+
+    Raises:
+        SettingsError: there is one.
+    """
+    if not settings.keep_identifiers:
+        cases = [case for split in domains for case in (*split.train, *split.test)]
+        check_names(cases, [*(value for value in vars(settings).values() if isinstance(value, Path)), *more])

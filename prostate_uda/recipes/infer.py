@@ -17,6 +17,7 @@ from prostate_uda.errors import DataError, SettingsError
 from prostate_uda.networks.folding import folded
 from prostate_uda.recipes.bundle_reading import Bundle, check_of_scans, load_segmenter, open_bundle
 from prostate_uda.recipes.identities import pseudonyms
+from prostate_uda.recipes.leftovers import sweep
 from prostate_uda.recipes.processes import is_first, processes, together
 from prostate_uda.recipes.psa import read_psa
 from prostate_uda.recipes.record import claimed, read_json, writing
@@ -144,6 +145,8 @@ def infer_named(
         with together():
             if is_first():
                 stack.enter_context(claimed(out / KEPT))
+                for folder in (out, out / KEPT):
+                    sweep(folder, deep=False)
         job.share(int(idist.get_rank()), int(idist.get_world_size()), told)
         with together():  # all are done
             pass

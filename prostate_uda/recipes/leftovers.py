@@ -1,4 +1,4 @@
-"""Floor 5: what a killed process left half written: named as temporary, so that nobody reads it, and taken away here."""
+"""Floor 5: what a killed process left half written is named as temporary, and is taken away here."""
 
 import re
 import shutil
@@ -15,12 +15,14 @@ def sweep(folder: Path, *, deep: bool) -> tuple[Path, ...]:
 
     Args:
         folder: Claimed by this process alone (:func:`~prostate_uda.recipes.record.claimed`): another one's file on its
-            way would be lost.
+            way would be lost. It may be missing.
         deep: Whether the folders in it are this process's, too.
 
     Returns:
         What was there, in the order of the names; what cannot be removed stays.
     """
+    if not folder.is_dir():
+        return ()
     found = [path for path in sorted(folder.rglob("*") if deep else folder.iterdir()) if TEMPORARY.fullmatch(path.name)]
     for path in found:
         if path.is_dir() and not path.is_symlink():

@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from zlib import error as ZlibError  # noqa: N812  an exception
 
-import nibabel as nib
 import numpy as np
 import torch
 from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 
 from prostate_uda.data.cache import content_hash
@@ -18,9 +16,10 @@ from prostate_uda.data.canonical import DATASET
 from prostate_uda.data.dicom import is_dicom
 from prostate_uda.data.domains.folder import FOLDER
 from prostate_uda.data.identities import NOBODY
+from prostate_uda.data.nifti import load_nifti
 from prostate_uda.data.slicer import is_segmentation
 from prostate_uda.data.volumes import SUFFIXES, file_suffix
-from prostate_uda.errors import CheckpointError, DataError, SettingsError
+from prostate_uda.errors import CheckpointError, DataError, GeometryError, SettingsError
 from prostate_uda.recipes.identities import place
 from prostate_uda.recipes.record import read_json, writing
 
@@ -190,8 +189,7 @@ def _check_free(written: Sequence[Path]) -> None:
 
 def _is_label(path: Path) -> bool:
     try:
-        with LoggingOutputSuppressor():
-            header = nib.load(path).header
+        header = load_nifti(path).header
         return bool(header.get_data_dtype() == np.uint8 and header.get_intent()[0] == "label")
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, LookupError, ZlibError):
+    except (GeometryError, ImageFileError, HeaderDataError, OSError, EOFError, ValueError, LookupError, ZlibError):
         return False

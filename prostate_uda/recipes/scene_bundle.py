@@ -12,7 +12,6 @@ from prostate_uda.errors import SettingsError
 from prostate_uda.recipes.bundle_filling import figure, fill_readme, is_known
 from prostate_uda.recipes.bundle_folder import PAGE, TOLD_SETTINGS, new_bundle, tell_run
 from prostate_uda.recipes.record import read_json, write_json
-from prostate_uda.recipes.scene_judging import HELD_OUT
 from prostate_uda.recipes.tasks import OF_VOLUMES
 
 SCENE_TEMPLATE = "driving_scenes_uda"
@@ -100,8 +99,6 @@ def scene_performance(provenance: Mapping[str, Any]) -> str:
     settings = provenance.get("settings", {})
     source, target = settings.get("source", "the source"), settings.get("target", "the target")
     counts = {role: len(parts.get("test", ())) for role, parts in provenance.get("cases", {}).items()}
-    if "source" in counts:
-        counts["source"] = min(counts["source"], HELD_OUT)
     told = (
         f"Intersection over union (IoU), pixels added up over the pictures at their own size (source: {source}, "
         f"{counts.get('source', 'unsaid')} pictures held out; target: {target}, {counts.get('target', 'unsaid')} test "

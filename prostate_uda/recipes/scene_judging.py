@@ -23,8 +23,6 @@ STAGES = ("source_only", "adapted")
 ON_SOURCE = "source_only_on_source"
 PICTURES = 8
 """Test cases that are drawn; of all there are label maps."""
-HELD_OUT = 500
-"""Held-out pictures of the source that are judged at most: GTA5 has five thousand."""
 
 
 def judge_scenes(
@@ -105,11 +103,9 @@ def _judge_case(out: Path, case: Case, segmenters: Mapping[str, SceneSegmenter],
 
 def _on_source(cases: Sequence[Case], segmenter: SceneSegmenter, progress: Progress) -> list[dict[str, Any]]:
     """The source-only network on the source's own held-out pictures: where it comes from, and how far it falls."""
-    rows, judged = [], cases[:HELD_OUT]
-    if len(judged) < len(cases):
-        progress.note(f"the source-only network is judged on {HELD_OUT} of the source's {len(cases)} held-out pictures")
-    with progress.task("evaluation on the source", len(judged)) as task:
-        for case in judged:
+    rows = []
+    with progress.task("evaluation on the source", len(cases)) as task:
+        for case in cases:
             _, label = segmenter(case.image)
             truth = None if case.label is None else read_scene_label(case.label, case.values)
             rows.append({"case": case.id, "stage": ON_SOURCE, **judge_scene(label, truth)})

@@ -24,6 +24,8 @@ from prostate_uda.recipes.scene_pictures import LABEL_FILE, LOGGER, SaveScene
 LABEL_FOLDERS = ("gtFine", "labels", "GT/LABELS")
 """Where Cityscapes, GTA5 and SYNTHIA have their labels."""
 NAMED = re.compile(r"(_gtFine|_gtCoarse)?_(?P<kind>labelIds|labelTrainIds)$")
+COARSE = re.compile(r"_gtCoarse_\w+$")
+"""Rough outlines, which count only for a picture that has no other label at any place."""
 KINDS = {"labelIds": CITYSCAPES_VALUES, "labelTrainIds": TRAIN_VALUES}
 """What the name of a file says of its values; where a picture has both, the first counts."""
 LABEL_VALUES = {
@@ -49,7 +51,7 @@ def scene_labels(
     """The labels of these pictures, found before anything is segmented.
 
     A label lies in its picture's sub-folder, or elsewhere where its name and the picture's are there only once.
-    Cityscapes' names say what the values mean.
+    Cityscapes' names say what the values mean; its coarse labels count where a picture has no others.
 
     Args:
         folder: Labels at any depth; of a data set's own folder, those in the first of :data:`LABEL_FOLDERS` it has.
@@ -83,16 +85,22 @@ def scene_labels(
 
 def _by_frame(root: Path, values: str | None) -> dict[str, dict[str, SceneTruth]]:
     """Label files by the name of their frame, and there by sub-folder."""
+    files = sorted(path for path in root.rglob("*.png") if not path.name.startswith(".") and path.is_file())
+    coarse = [path for path in files if COARSE.search(path.stem) is not None]
+    fine = [path for path in files if COARSE.search(path.stem) is None]
+    return _placed(root, coarse, None) | _placed(root, fine, values)
+
+
+def _placed(root: Path, files: Sequence[Path], values: str | None) -> dict[str, dict[str, SceneTruth]]:
     found: dict[str, dict[str, SceneTruth]] = {}
-    for frame, path, meaning in _label_files(root, values):
+    for frame, path, meaning in _label_files(files, values):
         place = found.setdefault(frame, {})
         place.setdefault(path.relative_to(root).parent.as_posix(), SceneTruth(path, meaning))
     return found
 
 
-def _label_files(root: Path, values: str | None) -> Iterator[tuple[str, Path, Mapping[int, int]]]:
+def _label_files(files: Sequence[Path], values: str | None) -> Iterator[tuple[str, Path, Mapping[int, int]]]:
     """Frame, file and meaning; of two files of a frame, the one that counts comes first."""
-    files = sorted(path for path in root.rglob("*.png") if not path.name.startswith(".") and path.is_file())
     for kind, meaning in KINDS.items():
         for path in files:
             named = NAMED.search(path.stem)

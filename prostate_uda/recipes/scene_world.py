@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-import torch
 from torch import nn
 
 from prostate_uda.data.domains import Case, get_domain
@@ -16,7 +15,6 @@ from prostate_uda.data.scene_set import SceneReader, SceneSet
 from prostate_uda.engines.observers import Progress
 from prostate_uda.engines.scenes import SceneSegmenter
 from prostate_uda.errors import DataError
-from prostate_uda.maths.losses import IGNORE
 from prostate_uda.networks import FinalLogits
 from prostate_uda.recipes.bundle_folder import network_config
 from prostate_uda.recipes.processes import first_alone, is_first, own_cases, together
@@ -34,16 +32,15 @@ class SceneWorld(World[SceneSet, SceneSegmenter]):
     def with_labels(self, cases: Sequence[Case]) -> SceneSet:
         """The target's pictures with these cases' labels (pseudo-labels: train ids, and 255 for none)."""
         named = [replace(case, values=TRAIN_VALUES) for case in cases]
-        return SceneSet(named, SceneReader(resized(self.settings, self.settings.target)))
+        return self.target.sharing(named)
 
     def everyone(self) -> dict[str, SceneSet]:
         """The training pictures of both domains, of all processes."""
         if idist.get_world_size() == 1:
             return {"source": self.source, "target": self.target}
-        both = {"source": self.source_split, "target": self.target_split}
         return {
-            role: SceneSet(split.train, SceneReader(resized(self.settings, getattr(self.settings, role))))
-            for role, split in both.items()
+            "source": self.source.sharing(self.source_split.train),
+            "target": self.target.sharing(self.target_split.train),
         }
 
     def segmenter(self, network: nn.Module) -> SceneSegmenter:
@@ -91,10 +88,10 @@ def resized(settings: AdaptSettings, domain: str) -> tuple[int, int]:
 
 
 def open_scenes(settings: AdaptSettings, progress: Progress) -> SceneWorld:
-    """Find both domains' pictures; of several processes the first checks, and each draws from its own.
+    """Find both domains' pictures and read each file once; of several processes each reads those that it draws from.
 
     Raises:
-        DataError: something is missing or cannot be used; it names the file.
+        DataError: something is missing or cannot be used, or no label of the source names a class; it names the file.
         SettingsError: there are more processes than pictures.
     """
     with together():
@@ -105,14 +102,14 @@ def open_scenes(settings: AdaptSettings, progress: Progress) -> SceneWorld:
                 check_shared(source_split, target_split, progress)
                 _check_test_scenes((*source_split.test, *target_split.test), progress)
         source, target = (
-            _looked_at(f"looking at the {role}", cases, SceneReader(resized(settings, domain)), progress)
+            _read(f"reading the {role}", cases, SceneReader(resized(settings, domain)), progress)
             for role, domain, cases in zip(("source", "target"), (settings.source, settings.target), mine, strict=True)
         )
-    _check_labels(source)
+        _check_labels(source)
     return SceneWorld(settings, source_split, target_split, source, target)
 
 
-def _looked_at(title: str, cases: Sequence[Case], reader: SceneReader, progress: Progress) -> SceneSet:
+def _read(title: str, cases: Sequence[Case], reader: SceneReader, progress: Progress) -> SceneSet:
     with progress.task(title, len(cases)) as task:
         return SceneSet.from_cases(cases, reader, progress=lambda _: task.advance())
 
@@ -133,11 +130,10 @@ def _check_test_scenes(cases: Sequence[Case], progress: Progress) -> None:
 
 
 def _check_labels(source: SceneSet) -> None:
-    """Refuse a source whose labels name no class at all, by its first pictures.
+    """Refuse a source whose labels, read by now, name no class at all.
 
     Raises:
         DataError: so it is.
     """
-    first = torch.arange(min(len(source), 16))
-    if bool((source.marks(first) == IGNORE).all()):
-        raise DataError(f"no label of the source's first {len(first)} pictures names a class; is it this data set?")
+    if not source.foreground():
+        raise DataError(f"none of the source's {len(source)} labels to learn from names a class; is it this data set?")

@@ -9,6 +9,7 @@ from prostate_uda.data.domains import PhantomDomain, StreetsDomain, get_domain
 from prostate_uda.data.labels import parse_label_names
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.engines.execution import Execution, Precision
+from prostate_uda.engines.guards import Guards
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.maths.label_noise import LabelNoise, read_label_noise
 from prostate_uda.maths.selection import Selection
@@ -22,7 +23,7 @@ OWN = frozenset(
     | {"target_labels", "target_label_names", "start_from"}
 )
 """Settings that concern the rounds alone, not what comes before them."""
-FREE = frozenset({"device", "checkpoint_every", "prefetch", "keep_identifiers"})
+FREE = frozenset({"device", "checkpoint_every", "prefetch", "keep_identifiers", "ntm_floor"})
 """Settings that decide nothing: they may differ between a run and its resumption."""
 GOES_WITH: Mapping[str, Mapping[str, str]] = {
     "recommended": {"augment": "strong", "warm_up": "adversarial"},
@@ -47,8 +48,7 @@ class AdaptSettings:
         target_root: Folder of the target's files; phantoms need none.
         source_labels: Folder of the source's labels where they do not lie beside the images.
         target_labels: Likewise for the target; read by the final evaluation alone.
-        data_list: File as in ``data_lists/``: which cases are learned from and which are tested on, in place of the
-            domains' own splits.
+        data_list: File as in ``data_lists/``: who is learned from and tested on, in place of the domains' own splits.
         fold: Of a list of folds, the one to test on, from 1.
         source_label_names: What its label values mean, as ``"1=TZ,2=PZ"``; by default 1 = PZ or what the data set says.
         target_label_names: Likewise for the target.
@@ -58,14 +58,13 @@ class AdaptSettings:
         weights: ImageNet ResNet state dict to start from.
         depth: Adjacent slices a prediction sees: 1 is 2D, 3 or 5 is 2.5D.
         spacing_mm: In-plane spacing of the working grid; by default 1.5 mm for phantoms and 0.8 mm for scans.
-        size: In-plane pixels of the working grid; by default 96 for phantoms and 192 for scans. Of driving scenes the
-            rows of a training crop, which is twice as wide; by default 96 for phantoms and 512 else.
+        size: In-plane pixels of the working grid, by default 96 for phantoms and 192 for scans; of driving scenes rows
+            of a crop twice as wide, by default 96 for phantoms and 512 else.
         normalize: Name in ``NORMALIZATIONS``, by default ``zscore``; of driving scenes ``imagenet``.
         augment: Name in ``AUGMENTATIONS``; by default what the method goes with (:data:`GOES_WITH`), else ``plain``.
-        warm_up: What the first round starts from, and its pseudo-labels are of: ``none``, the source network; or
-            ``adversarial``, the one that was adapted to train the domain predictor against (AdaptSegNet), as the
-            paper does; or ``ltir``, one adapted by a round of that method, as in the paper's table 4. By default what
-            the method goes with, else ``none``.
+        warm_up: What the first round starts from, and its pseudo-labels are of: ``none``, the source network;
+            ``adversarial``, the one that the domain predictor was trained against, as the paper does; or ``ltir``, one
+            adapted by that method, as in the paper's table 4. By default what the method goes with, else ``none``.
         source_steps: Steps of source training.
         predictor_steps: Steps of the domain predictor's adversarial training.
         steps: Steps of each adaptation round.
@@ -75,13 +74,11 @@ class AdaptSettings:
         learning_rate: Of source training.
         adapt_rate: Of the rounds and the domain predictor.
         head_factor: The heads' rate over the backbone's.
-        pseudo_threshold: Pseudo-labels less confident than this are ignored; for methods that keep all of them;
-            refused beside a selection of the method's own (:meth:`selection`), which its options may bring.
-        label_noise: ``KIND:RATE``, noise that is injected into each round's pseudo-labels, for experiments; see
-            :mod:`prostate_uda.maths.label_noise`. Refused beside a method that does not learn from the files' labels.
-        start_from: Folder of an earlier run whose source network, and domain predictor and pseudo-labels of the first
-            round's rule where it has them, are used again; it must have been made with the same settings but for those
-            in :data:`OWN`.
+        pseudo_threshold: Pseudo-labels less confident than this are ignored; for methods that keep all of them.
+        ntm_floor: When a learned NTM stops its training, see :class:`~prostate_uda.engines.guards.Guards`; 0: never.
+        label_noise: ``KIND:RATE``, noise in each round's pseudo-labels; see :mod:`prostate_uda.maths.label_noise`.
+        start_from: Folder of an earlier run whose source network, domain predictor and pseudo-labels of round 1's rule
+            are used again, where it has them; made with the same settings but for those in :data:`OWN`.
         seed: Of everything that is random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         checkpoint_every: Steps between checkpoints.
@@ -124,6 +121,7 @@ class AdaptSettings:
     adapt_rate: float = 5e-4
     head_factor: float = 1.0
     pseudo_threshold: float = 0.0
+    ntm_floor: float = 0.35
     label_noise: str = "none"
     start_from: Path | None = None
     seed: int = 0
@@ -157,7 +155,7 @@ class AdaptSettings:
             if names is not None:
                 parse_label_names(names)
         self._check_numbers()
-        _ = self.grid, self.selection(1), self.noise, self.execution
+        _ = self.grid, self.selection(1), self.noise, self.execution, self.guards
         for rate, steps in ((self.learning_rate, self.source_steps), (self.adapt_rate, self.steps)):
             self.optimization(rate, steps)
 
@@ -243,8 +241,7 @@ class AdaptSettings:
         rule = self.build_method().selection(number)
         if self.pseudo_threshold and rule != Selection():
             raise SettingsError(
-                f"pseudo_threshold {self.pseudo_threshold} beside {self.method}'s own rule, {rule}; leave it out, and "
-                "set the method's options"
+                f"pseudo_threshold {self.pseudo_threshold} beside {self.method}'s own rule, {rule}; set its options"
             )
         return Selection(threshold=self.pseudo_threshold) if self.pseudo_threshold else rule
 
@@ -253,8 +250,8 @@ class AdaptSettings:
         """What is injected into pseudo-labels.
 
         Raises:
-            SettingsError: the text says no noise, or the method learns from no label of a file: it has none, takes them
-                from the round's teacher itself, or counts how that teacher errs, which would not be the noise.
+            SettingsError: the text says no noise, or the method learns from no label of a file, or counts errors of the
+                round's teacher, which would not be the noise.
         """
         noise, needs = read_label_noise(self.label_noise, self.seed), self.build_method().needs
         if noise is not None and ("pseudo_labels" not in needs or {"teacher", "confusion"} & needs):
@@ -282,6 +279,11 @@ class AdaptSettings:
             SettingsError: a precision or a number of batches that is not allowed.
         """
         return Execution(precision=self.precision, channels_last=self.channels_last, prefetch=self.prefetch)
+
+    @property
+    def guards(self) -> Guards:
+        """When a stage is stopped; SettingsError where the floor is not allowed."""
+        return Guards(ntm_floor=self.ntm_floor)
 
     @property
     def grid(self) -> WorkingGrid:

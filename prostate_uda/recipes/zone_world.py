@@ -21,7 +21,7 @@ from prostate_uda.errors import DataError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.networks import FinalLogits
 from prostate_uda.recipes.bundle_folder import network_config, write_bundle
-from prostate_uda.recipes.identities import check_names
+from prostate_uda.recipes.identities import check_run
 from prostate_uda.recipes.judging import judge_run
 from prostate_uda.recipes.pipeline import Pipeline, build_pipeline
 from prostate_uda.recipes.processes import first_alone, is_first, own_cases, together
@@ -153,8 +153,7 @@ def open_zones(settings: AdaptSettings, progress: Progress) -> ZoneWorld:
             source_split, target_split, channel = splits(settings)
             mine = own_cases(source_split.train, "source"), own_cases(target_split.train, "target")
             if is_first():
-                if not settings.keep_identifiers:
-                    check_names((*source_split.train, *source_split.test, *target_split.train, *target_split.test))
+                check_run(settings, (source_split, target_split))
                 check_shared(source_split, target_split, progress)
                 _check_test_cases((*source_split.test, *target_split.test), channel, progress)
             pipeline = build_pipeline(settings.grid, settings.normalize, source_split.train, progress, channel=channel)

@@ -70,7 +70,7 @@ def test_the_page_shows_what_was_measured_and_nothing_else(scenes: Path, tmp_pat
     assert "## Limitations" in page
     many = {"cases": {"source": {"test": ["x"] * 900}}, "results": SCENE_RECORD["results"]}
     page = (write_scenes(tmp_path / "many", provenance=many) / "docs/README.md").read_text(encoding="utf-8")
-    assert "(source: the source, 500 pictures held out; target: the target, unsaid test pictures)" in page
+    assert "(source: the source, 900 pictures held out; target: the target, unsaid test pictures)" in page
     page = (write_scenes(tmp_path / "other", provenance={}) / "docs/README.md").read_text(encoding="utf-8")
     assert "Not measured" in page
     assert "| road |" not in page

@@ -139,6 +139,19 @@ def test_labels_are_matched_by_frame(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert bundle.scene_labels(str(root), found, "gta5")["bonn/b_2"].values == GTA5_VALUES
 
 
+@pytest.mark.parametrize("fine", ["labels/u/1_gtFine_labelTrainIds", "labels/other/1_gtFine_labelIds", "labels/u/1"])
+def test_coarse_labels_count_only_where_there_are_no_others(tmp_path: Path, fine: str) -> None:
+    found = pictures(tmp_path / "p", "u/1", "u/2")
+    coarse = [label(tmp_path / f"labels/u/{number}_gtCoarse_labelIds.png") for number in (1, 2)]
+    other = label(tmp_path / f"{fine}.png")
+    values = None if "gtFine" in fine else "train_ids"
+    truths = bundle.scene_labels(str(tmp_path / "labels"), found, values)
+    assert {name: truth.path for name, truth in truths.items()} == {"u/1": other, "u/2": coarse[1]}
+    other.unlink()
+    truths = bundle.scene_labels(str(tmp_path / "labels"), found, values)
+    assert [truth.path for truth in truths.values()] == coarse
+
+
 def test_a_name_that_is_there_twice_is_never_guessed(tmp_path: Path) -> None:
     found = pictures(tmp_path / "p", "a/1", "b/1")
     label(tmp_path / "labels/a/1.png")

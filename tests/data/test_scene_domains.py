@@ -22,6 +22,7 @@ from tests.data.scene_layouts import (
 )
 
 WRITERS = {"gta5": write_gta5, "synthia": write_synthia, "cityscapes": write_cityscapes}
+ENDS = ("_leftImg8bit", "_labelIds")
 every_domain = pytest.mark.parametrize("name", WRITERS)
 
 
@@ -202,8 +203,22 @@ def test_one_picture_in_two_parts(tmp_path):
     shutil.copy(
         tmp_path / "leftImg8bit" / "train" / "zurich" / name, tmp_path / "leftImg8bit" / "val" / "zurich" / name
     )
-    with pytest.raises(DataError, match="are one picture"):
+    with pytest.raises(DataError, match="are both of frame 'zurich_000000_000019'; keep one"):
         get_domain("cityscapes").find(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["leftImg8bit", "gtFine"])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_one_frame_twice_in_a_part(tmp_path, folder, part):
+    write_cityscapes(tmp_path)
+    frame = CITYSCAPES_NAMES[part][0]
+    (path,) = [one for one in (tmp_path / folder / part).rglob(f"{frame}_*.png") if one.stem.endswith(ENDS)]
+    (tmp_path / folder / part / "copy").mkdir()
+    shutil.copy(path, tmp_path / folder / part / "copy" / path.name)
+    with pytest.raises(DataError, match=f"are both of frame '{frame}'; keep one") as error:
+        get_domain("cityscapes").find(tmp_path)
+    assert str(path) in str(error.value)
+    assert str(tmp_path / folder / part / "copy" / path.name) in str(error.value)
 
 
 @every_domain

@@ -1,3 +1,5 @@
+import struct
+import zlib
 from fractions import Fraction
 from math import floor
 
@@ -15,6 +17,7 @@ from prostate_uda.data.scene_classes import (
     TRAIN_VALUES,
 )
 from prostate_uda.data.scene_images import (
+    MOST_PIXELS,
     check_same_size,
     read_scene,
     read_scene_label,
@@ -117,8 +120,39 @@ def test_a_head_that_lies_is_not_believed(tmp_path, save, size):
     content = bytearray((tmp_path / "label.png").read_bytes())
     content[16:24] = b"".join(side.to_bytes(4, "big") for side in size)
     (tmp_path / "label.png").write_bytes(bytes(content))
-    with pytest.raises(DataError, match="which no label has"):
+    with pytest.raises(DataError, match=r"a head of .* pixels; 1 to 89,000,000 are read"):
         read_scene_label(tmp_path / "label.png", SYNTHIA_VALUES)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+@pytest.mark.parametrize("size", [(9_000, 10_000), (12_000, 14_000), (30_000, 30_000)])
+def test_a_picture_of_too_many_pixels_is_one_line_and_no_warning(tmp_path, ending, size, recwarn):
+    """Between Pillow's warning and its refusal, too: 90, 168 and 900 million pixels."""
+    path = tmp_path / f"large.{ending}"
+    save_rgb(path, picture())
+    content, (height, width) = path.read_bytes(), size
+    if ending == "png":
+        head = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
+        content = content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:]
+    else:
+        at = content.index(b"\xff\xc0") + 5
+        content = content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
+    path.write_bytes(content)
+    for read in (read_scene, scene_size):
+        with pytest.raises(DataError, match=f"large.{ending}: a head of {width} by {height} pixels") as error:
+            read(path)
+        assert "\n" not in str(error.value)
+    assert not recwarn.list
+
+
+def test_the_most_pixels_are_below_pillows_warning():
+    assert MOST_PIXELS < Image.MAX_IMAGE_PIXELS
+
+
+def test_pictures_are_png_or_jpeg(tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "a.png", format="BMP")
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as a picture \(neither PNG nor JPEG\)"):
+        read_scene(tmp_path / "a.png")
 
 
 def test_pictures_are_rgb(tmp_path):

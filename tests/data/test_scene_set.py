@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.data.domains.base import Case
-from prostate_uda.data.scene_classes import CITYSCAPES_VALUES
+from prostate_uda.data.scene_classes import CITYSCAPES_VALUES, TRAIN_VALUES
+from prostate_uda.data.scene_images import scene_size
 from prostate_uda.data.scene_set import KEEP_BYTES, SceneReader, SceneSet, normalize_scene
 from prostate_uda.data.slices import BatchStream
 from prostate_uda.errors import DataError, SettingsError, ShapeError
@@ -99,7 +101,7 @@ def test_normalization_is_imagenets():
 
 def test_nothing_is_decoded_before_it_is_asked_for(cases):
     reader = Counting(SIZE)
-    scenes = SceneSet.from_cases(cases, reader)
+    scenes = SceneSet(cases, reader)
     assert reader.decoded == []
     scenes.stack(torch.tensor([4]), 1)
     assert reader.decoded == [("image", "c4")]
@@ -113,7 +115,7 @@ def test_nothing_is_decoded_before_it_is_asked_for(cases):
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_memory_is_bounded_and_changes_nothing(cases, keep, seed):
     reader = Counting(SIZE)
-    scenes, free = SceneSet.from_cases(cases, reader, keep_bytes=keep), SceneSet.from_cases(cases, SceneReader(SIZE))
+    scenes, free = SceneSet(cases, reader, keep_bytes=keep), SceneSet.from_cases(cases, SceneReader(SIZE))
     for place in np.random.default_rng(seed).permutation(np.repeat(np.arange(COUNT), 2)).tolist():
         index = torch.tensor([place])
         assert torch.equal(scenes.stack(index, 1), free.stack(index, 1))
@@ -150,7 +152,7 @@ def test_threads_may_ask_at_a_time(cases, keep):
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(8)))
-    held = sum(array.nbytes for array in scenes._kept.values())
+    held = sum(array.nbytes for array in scenes._images._kept.values())
     assert scenes.kept_bytes == held <= keep
 
 
@@ -183,9 +185,10 @@ def test_in_order_shows_every_image_once(cases):
 def test_foreground_is_what_has_a_class(cases, tmp_path):
     save_grey(tmp_path / "void.png", numbers((0,), (8, 12)))
     empty = Case("void", cases[0].image, tmp_path / "void.png", CITYSCAPES_VALUES)
-    reader = Counting(SIZE)
-    assert SceneSet.from_cases([empty, *cases], reader).foreground() == [1, 2, 4, 5, 7]
-    assert len(reader.decoded) == 6
+    for made in (SceneSet, SceneSet.from_cases):
+        reader = Counting(SIZE)
+        assert made([empty, *cases], reader, keep_bytes=0).foreground() == [1, 2, 4, 5, 7]
+        assert len([one for one in reader.decoded if one[0] == "label"]) == 6  # not again where opening has read them
 
 
 def test_a_stream_draws_from_it(cases):
@@ -222,7 +225,7 @@ def test_numbers_out_of_range(cases):
         SceneSet.from_cases([], SceneReader(SIZE))
 
 
-def test_files_are_looked_at_before_training(cases, tmp_path):
+def test_files_are_read_before_training(cases, tmp_path):
     seen: list[int] = []
     SceneSet.from_cases(cases, SceneReader(SIZE), progress=seen.append)
     assert seen == list(range(1, COUNT + 1))
@@ -238,9 +241,68 @@ def test_files_are_looked_at_before_training(cases, tmp_path):
         SceneSet.from_cases([Case("x", cases[0].image, tmp_path / "gone.png")], SceneReader(SIZE))
 
 
-def test_an_unknown_value_is_told_when_it_is_read(cases, tmp_path):
+def test_an_unknown_value_is_told_before_training(cases, tmp_path):
     save_grey(tmp_path / "odd.png", numbers((7, 200), (8, 12)))
     odd = Case("odd", cases[0].image, tmp_path / "odd.png", CITYSCAPES_VALUES)
-    scenes = SceneSet.from_cases([odd], SceneReader(SIZE))
     with pytest.raises(DataError, match=r"odd\.png: unknown label value 200"):
-        scenes.marks(torch.tensor([0]))
+        SceneSet.from_cases([*cases, odd], SceneReader(SIZE))
+
+
+@pytest.mark.parametrize("victim", ["image", "label"])
+def test_a_file_cut_short_is_told_before_training(cases, tmp_path, victim):
+    """Its head is whole: only reading it to the end finds it."""
+    whole = getattr(cases[0], victim).read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: whole.index(b"IDAT") + 9])
+    cut = replace(cases[0], id="cut", **{victim: tmp_path / "cut.png"})
+    assert scene_size(tmp_path / "cut.png") == (8, 12)
+    with pytest.raises(DataError, match=r"cut\.png: cannot be read as a picture"):
+        SceneSet.from_cases([*cases, cut], SceneReader(SIZE))
+
+
+def test_what_opening_read_is_not_read_again(cases):
+    reader = Counting(SIZE)
+    scenes = SceneSet.from_cases(cases, reader)
+    before = sorted(reader.decoded)
+    labelled = sum(case.label is not None for case in cases)
+    assert len(before) == len(set(before)) == COUNT + labelled
+    scenes.stack(torch.arange(COUNT), 1)
+    scenes.marks(torch.tensor([0, 1, 3]))
+    assert sorted(reader.decoded) == before
+
+
+def relabelled(cases: list[Case], folder: Path) -> list[Case]:
+    """The same pictures with other labels, of the same names as nothing before."""
+    for number, case in enumerate(cases):
+        save_grey(folder / f"{case.id}.png", numbers((number,), (8, 12)))
+    return [replace(case, label=folder / f"{case.id}.png", values=TRAIN_VALUES) for case in cases]
+
+
+def test_sets_that_share_images_have_their_own_labels(cases, tmp_path):
+    reader = Counting(SIZE)
+    scenes = SceneSet.from_cases(cases, reader)
+    reader.decoded.clear()
+    everything = torch.arange(COUNT)
+    round_1 = scenes.sharing(relabelled(cases, tmp_path / "round_1"))
+    assert torch.equal(round_1.stack(everything, 1), scenes.stack(everything, 1))
+    assert reader.decoded == []
+    for _ in range(2):
+        assert round_1.marks(everything)[:, 0, 0].tolist() == list(range(COUNT))
+    assert len(reader.decoded) == COUNT
+    before = SceneReader(SIZE).label(cases[0])
+    assert torch.equal(scenes.marks(torch.tensor([0]))[0], torch.from_numpy(before))
+    assert round_1.kept_bytes == scenes.kept_bytes + COUNT * LABEL_BYTES
+    with pytest.raises(DataError, match="no case"):
+        scenes.sharing([])
+
+
+@pytest.mark.parametrize("left", [0, LABEL_BYTES - 1, 2 * LABEL_BYTES, COUNT * LABEL_BYTES])
+def test_sets_that_share_images_keep_no_more_together(cases, tmp_path, left):
+    """The target's pictures without labels, then a round's labels in what they leave."""
+    keep = COUNT * IMAGE_BYTES + left
+    bare = [replace(case, label=None) for case in cases]
+    scenes = SceneSet.from_cases(bare, SceneReader(SIZE), keep_bytes=keep)
+    assert scenes.kept_bytes == COUNT * IMAGE_BYTES
+    round_1 = scenes.sharing(relabelled(cases, tmp_path))
+    assert round_1.marks(torch.arange(COUNT))[:, 0, 0].tolist() == list(range(COUNT))
+    assert round_1.kept_bytes == COUNT * IMAGE_BYTES + left // LABEL_BYTES * LABEL_BYTES
+    assert scenes.kept_bytes == COUNT * IMAGE_BYTES

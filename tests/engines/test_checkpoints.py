@@ -60,6 +60,33 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(tmp_path: Path) -> Non
     assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
 
 
+class DeviceLostError:
+    """A tensor on a device that fails while it is copied from there."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+    ],
+)
+def test_what_a_device_says_is_not_told_as_a_full_disk(error: Exception, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    save(path, {"step": 1})
+    with pytest.raises(type(error)) as caught:
+        save(path, {"step": 2, "w": torch.zeros(100_000), "lost": DeviceLostError(error)})
+    assert caught.value is error
+    assert load(path)["step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+
+
 def test_a_file_where_the_folder_should_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("in the way", encoding="utf-8")
     with pytest.raises(CheckpointError, match="cannot be written") as caught:
@@ -108,3 +135,14 @@ def test_another_format_is_our_error(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=f"this version reads {FORMAT}"):
         load(tmp_path / "other.pt")
+
+
+def test_one_flipped_bit_is_our_error(tmp_path: Path) -> None:
+    """torch looks at no checksum: the weights would be others, silently."""
+    path = tmp_path / "state.pt"
+    save(path, {"state": {"weight": torch.full((4096,), 1.5)}})
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((8,), 1.5).numpy().tobytes()) + 64] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"not a readable checkpoint .*delete it and resume"):
+        load(path)

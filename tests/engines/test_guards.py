@@ -34,7 +34,8 @@ def test_a_loss_that_is_not_finite_is_told_in_one_line_and_the_checkpoint_stays(
 ) -> None:
     message = stopped(tmp_path, SelfTraining(), pairs(with_nan(bad - 1)))
     assert message.startswith(f"round 1: a try: loss is not finite at step {bad} (source nan, target ")
-    assert " on ann, bob, cid, dan; begin anew with a lower learning rate" in message
+    advice = "begin anew with a lower learning rate, or look at the images (of volumes: 'prostate-uda data show')"
+    assert f" on ann, bob, cid, dan; {advice}; " in message
     path = checkpoint(tmp_path)
     if kept is None:
         assert message.endswith("; there is no checkpoint of this stage yet")
@@ -206,8 +207,18 @@ def test_guards_out_of_range_are_refused() -> None:
 @pytest.mark.parametrize("name", ["adversarial_weight", "discriminator_rate"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
 def test_adaptsegnets_weights_are_numbers(name: str, value: float) -> None:
-    with pytest.raises(SettingsError, match="allowed are a weight ≥ 0 and a rate > 0"):
+    with pytest.raises(SettingsError, match="allowed are weights ≥ 0 and a rate > 0"):
         AdaptSegNet(**{name: value})
+
+
+def test_two_discriminators_on_one_map_are_refused() -> None:
+    with pytest.raises(
+        SettingsError, match=r"shallow_weight 0\.1 beside level_weights \(1\.0,\), of one head"
+    ) as caught:
+        AdaptSegNet(level_weights=(1.0,), shallow_weight=0.1)
+    assert "\n" not in str(caught.value)
+    assert AdaptSegNet(level_weights=(1.0,)).shallow_weight == 0
+    assert AdaptSegNet(level_weights=(0.1, 1.0), shallow_weight=0.1).shallow_weight == 0.1
 
 
 def test_guards_and_looks_change_no_bit_of_what_is_learned(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer.main
 
 from prostate_uda import display
 from prostate_uda.display import RichProgress
@@ -81,6 +82,17 @@ def test_ctrl_c_at_every_stage_of_adapt(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     for name in ("cases.csv", "logs/source.jsonl", "logs/predictor.jsonl", "logs/round_1.jsonl"):
         assert (out / name).read_text(encoding="utf-8") == (whole / name).read_text(encoding="utf-8")
+
+
+def test_ctrl_c_before_typer_catches_it(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    """While the commands are put together; typer turns only what comes later into an exit."""
+
+    def pressed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(typer.main, "get_command", pressed)
+    done = command("info")
+    assert (done.code, done.err.strip()) == (130, GO_ON)
 
 
 def test_ctrl_c_in_infer(finished: Path, tmp_path: Path, command: Command, press_at: Callable[[str], None]) -> None:

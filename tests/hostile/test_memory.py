@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prostate_uda.cli import limits
+from prostate_uda.cli import app, limits
 from tests.hostile.conftest import flags
 from tests.hostile.faults import save, scan
 
@@ -55,3 +55,24 @@ def test_other_runtime_errors_are_bugs() -> None:
     assert limits.told(RuntimeError("shapes differ")) is None
     assert limits.told(OSError(9, "Bad file descriptor")) is None
     assert "not enough memory" in str(limits.told(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")))
+
+
+KEPT = " (what is done is kept: go on with --resume)"
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("adapt --out x", f", or give a smaller --batch-size or --size{KEPT}"),
+        ("compare --out x", ", or give a smaller --batch-size or --size"),
+        ("infer a.nii.gz", f", or give a smaller --batch-size{KEPT}"),
+        ("review run", ", or give a smaller --batch-size"),
+        ("evaluate a b", ""),
+        ("plot embedding run", ""),
+        ("plot", ""),
+        ("", ""),
+    ],
+)
+def test_the_advice_names_what_the_command_has(typed: str, advice: str) -> None:
+    told = limits.told(MemoryError(), limits.flags_of(app, typed.split()))
+    assert told == f"there is not enough memory; end other programs{advice}"

@@ -15,7 +15,6 @@ from prostate_uda.errors import DataError, SettingsError, ShapeError
 from prostate_uda.maths.losses import IGNORE
 from prostate_uda.metrics import class_iou, confusion, dice, intersection_union, mean_iou
 from prostate_uda.metrics import iou as mask_iou
-from prostate_uda.metrics.iou import iou
 
 CLASSES = 5
 maps = st.lists(st.integers(0, CLASSES - 1), min_size=24, max_size=24).map(
@@ -43,7 +42,7 @@ def test_by_hand() -> None:
     both, either = intersection_union(counts)
     assert both.tolist() == [2, 1, 1, 0]
     assert either.tolist() == [4, 3, 1, 0]
-    shares = iou(counts)
+    shares = class_iou(counts)
     assert shares.dtype == torch.float64
     assert shares[:3].tolist() == [0.5, pytest.approx(1 / 3), 1.0]
     assert math.isnan(shares[3])
@@ -60,8 +59,8 @@ def test_scikit_learn_counts_the_same(seed) -> None:
     counts = confusion(predicted, truth, 19)
     assert counts.tolist() == confusion_matrix(theirs, ours, labels=places).tolist()
     expected = jaccard_score(theirs, ours, labels=places, average=None)
-    assert iou(counts).tolist() == pytest.approx(expected.tolist(), abs=1e-12)
-    assert mean_iou(iou(counts)) == pytest.approx(jaccard_score(theirs, ours, labels=places, average="macro"))
+    assert class_iou(counts).tolist() == pytest.approx(expected.tolist(), abs=1e-12)
+    assert mean_iou(class_iou(counts)) == pytest.approx(jaccard_score(theirs, ours, labels=places, average="macro"))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -74,7 +73,7 @@ def test_monai_counts_the_same(seed) -> None:
     both, either = intersection_union(counts)
     assert both.tolist() == hits.tolist()
     assert either.tolist() == (hits + false_hits + misses).tolist()
-    assert iou(counts).tolist() == pytest.approx(compute_iou(one, other)[0].tolist(), rel=1e-6)
+    assert class_iou(counts).tolist() == pytest.approx(compute_iou(one, other)[0].tolist(), rel=1e-6)
 
 
 @given(maps, maps, known_or_not)
@@ -83,11 +82,11 @@ def test_laws(predicted, truth, known) -> None:
     counts = confusion(predicted, truth, CLASSES)
     assert int(counts.sum()) == int(known.sum())
     assert counts.sum(dim=1).tolist() == [int((truth == place).sum()) for place in range(CLASSES)]
-    shares = iou(counts)
+    shares = class_iou(counts)
     for place in range(CLASSES):
         score = mask_iou((predicted == place) & known, truth == place).item()
         assert math.isnan(shares[place]) if math.isnan(score) else shares[place].item() == score
-    assert shares.nan_to_num(-1).tolist() == iou(counts.T).nan_to_num(-1).tolist()
+    assert shares.nan_to_num(-1).tolist() == class_iou(counts.T).nan_to_num(-1).tolist()
 
 
 @given(maps, maps, maps, maps)
@@ -111,9 +110,9 @@ def test_another_value_can_be_left_out() -> None:
 def test_nothing_known_has_no_score() -> None:
     counts = confusion(torch.zeros(4, 4, dtype=torch.uint8), torch.full((4, 4), IGNORE, dtype=torch.uint8), 19)
     assert counts.sum() == 0
-    assert iou(counts).isnan().all()
-    assert math.isnan(mean_iou(iou(counts)))
-    assert math.isnan(mean_iou(iou(counts), []))
+    assert class_iou(counts).isnan().all()
+    assert math.isnan(mean_iou(class_iou(counts)))
+    assert math.isnan(mean_iou(class_iou(counts), []))
 
 
 def test_uint8_labels_do_not_wrap_around() -> None:
@@ -128,18 +127,19 @@ def test_inputs_are_not_changed() -> None:
     before = predicted.clone(), truth.clone()
     counts = confusion(predicted, truth, 19)
     kept = counts.clone()
-    iou(counts)
+    class_iou(counts)
     assert torch.equal(predicted, before[0])
     assert torch.equal(truth, before[1])
     assert torch.equal(counts, kept)
 
 
-def test_the_package_keeps_the_iou_of_masks() -> None:
+def test_each_iou_has_the_name_that_it_is_exported_under() -> None:
     import prostate_uda.metrics
 
     assert prostate_uda.metrics.iou is mask_iou
     assert mask_iou.__module__ == dice.__module__
-    assert class_iou is iou
+    for name in prostate_uda.metrics.__all__:
+        assert getattr(prostate_uda.metrics, name).__name__ == name
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_what_cannot_be_counted(predicted, truth, classes, error, words) -> None
 @pytest.mark.parametrize("counts", [torch.zeros(3, 3), torch.zeros(3, 4, dtype=torch.long), torch.zeros(9).long()])
 def test_what_is_no_confusion_matrix(counts) -> None:
     with pytest.raises(ShapeError, match="confusion matrix of shape"):
-        iou(counts)
+        class_iou(counts)
 
 
 def test_what_has_no_mean() -> None:

@@ -11,8 +11,19 @@ import pytest
 
 from prostate_uda.data.domains import get_domain
 from prostate_uda.errors import SettingsError
-from prostate_uda.recipes import AdaptSettings, InferSettings, adapt, evaluate, infer, review
-from prostate_uda.recipes.identities import check_names
+from prostate_uda.recipes import (
+    AdaptSettings,
+    CompareSettings,
+    InferSettings,
+    Variant,
+    adapt,
+    compare,
+    evaluate,
+    infer,
+    review,
+)
+from prostate_uda.recipes.identities import check_names, check_run
+from prostate_uda.recipes.world import splits
 from tests.conftest import MakeSeries
 from tests.hostile.conftest import TINY
 from tests.hostile.faults import save, scan, zones
@@ -174,6 +185,53 @@ def test_folders_named_after_patients_are_found_before_a_run(tmp_path: Path, mak
     with pytest.raises(SettingsError, match="secretname_h is named after its patient") as caught:
         check_names(get_domain("folder").find(tmp_path).cases)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["SECRETNAME^HIDDENGIVEN", "SecretnameH_2019", "idsecret-4711", "22.11.33"])
+def test_a_root_named_after_a_patient_is_found_before_a_run(name: str, tmp_path: Path, make_series: MakeSeries) -> None:
+    for number in range(2):
+        study(tmp_path / name / "all" / f"case{number}", make_series, seed=number)
+    cases = get_domain("folder").find(tmp_path / name / "all").cases
+    check_names(cases)  # the names of the cases alone are harmless
+    check_names(cases, [Path("/pacs/all"), Path("runs/mine")])
+    with pytest.raises(SettingsError, match="names the patient of case0, and a run's records carry the path") as caught:
+        check_names(cases, [Path("/pacs/all"), tmp_path / name / "all"])
+    assert "rename it, or give --keep-identifiers" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def rooted(finished: Path, tmp_path: Path) -> AdaptSettings:
+    """A run on harmless folders below one that is named after their patient."""
+    before = json.loads((finished / "run.json").read_text(encoding="utf-8"))["settings"]
+    data = tmp_path / "DOE" / "SECRETNAME^HIDDENGIVEN"
+    shutil.copytree(Path(before["target_root"]), data)
+    roots = {"source_root": Path(before["source_root"]), "target_root": data}
+    return AdaptSettings(**TINY, spacing_mm=1.5, source="folder", target="folder", **roots)
+
+
+def test_a_run_on_a_root_named_after_a_patient_is_refused(rooted: AdaptSettings, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"'SECRETNAME\^HIDDENGIVEN' in .* names the patient of target0"):
+        adapt(rooted, tmp_path / "out")
+    assert not (tmp_path / "out" / "run.json").exists()
+    harmless = replace(rooted, target_root=(tmp_path / "DOE").rename(tmp_path / "pacs") / "SECRETNAME^HIDDENGIVEN")
+    plain = replace(harmless, target_root=harmless.target_root.rename(tmp_path / "pacs" / "ours"))
+    with pytest.raises(SettingsError, match=r"'SECRETNAME' in .*SECRETNAME/lists\.json"):
+        check_run(replace(plain, data_list=Path("SECRETNAME/lists.json")), splits(plain)[:2])
+    check_run(plain, splits(plain)[:2])
+    check_run(replace(plain, data_list=Path("SECRETNAME/lists.json"), keep_identifiers=True), splits(plain)[:2])
+
+
+def test_a_comparison_tells_of_nobody(rooted: AdaptSettings, tmp_path: Path) -> None:
+    common = replace(rooted, method="source-only")
+    settings = CompareSettings(common=common, variants=(Variant("self-training", "self-training"),), seeds=(0,))
+    with pytest.raises(SettingsError, match=r"'SECRETNAME\^HIDDENGIVEN' in .* names the patient of target"):
+        compare(settings, tmp_path / "out")
+    plain = replace(common, target_root=(tmp_path / "DOE" / "SECRETNAME^HIDDENGIVEN").rename(tmp_path / "ours"))
+    with pytest.raises(SettingsError, match=r"'SECRETNAME' in .*SECRETNAME names the patient of target"):
+        compare(replace(settings, common=plain), tmp_path / "SECRETNAME")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "SECRETNAME").exists()
 
 
 def test_a_run_on_folders_named_after_patients_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is named as temporary goes, and nothing else."""
 
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -57,27 +58,34 @@ def test_folders_of_others_are_left(tmp_path: Path) -> None:
     mine.touch()
     assert sweep(tmp_path, deep=False) == (mine,)
     assert theirs.exists()
+    assert sweep(tmp_path / "missing", deep=True) == ()
 
 
-@pytest.mark.parametrize("kind", ["json", "nifti", "picture"])
+def write_picture(path: Path) -> None:
+    with whole(path) as half:
+        half.touch()
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "run.json": lambda path: write_json(path, {}),
+    "a.nii.gz": lambda path: write_image(path, np.zeros((2, 2, 2), np.float32), np.eye(4)),
+    "a.png": write_picture,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
 def test_what_writers_leave_when_they_are_killed_goes(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object, **__: object) -> None:
         raise KilledError
 
-    monkeypatch.setattr(Path, "replace", killed)
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # a killed process cleans nothing
     with claimed(tmp_path):
-        with pytest.raises(KilledError):
-            if kind == "json":
-                write_json(tmp_path / "run.json", {})
-            elif kind == "nifti":
-                write_image(tmp_path / "a.nii.gz", np.zeros((2, 2, 2), np.float32), np.eye(4))
-            else:
-                with whole(tmp_path / "a.png") as half:
-                    half.touch()
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            patch.setattr(Path, "unlink", lambda *_, **__: None)  # a killed process cleans nothing
+            with pytest.raises(KilledError):
+                WRITERS[name](tmp_path / name)
         (left,) = sweep(tmp_path, deep=True)
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     assert not left.exists()

@@ -5,7 +5,7 @@ its published labels are dummies. Labels are ``*_gtFine_labelIds.png`` or, where
 ``*_gtFine_labelTrainIds.png``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,19 +36,15 @@ class Cityscapes(Domain):
                 every depth.
 
         Raises:
-            DataError: The folder has another layout, a picture is there twice, or a label has no picture.
+            DataError: The folder has another layout, a picture or a label is there twice, or a label has no picture.
         """
         if root is None:
             raise DataError(f"domain {self.name!r} needs its folder")
-        parts = {part: _by_frame(root / PICTURES / part, PICTURE_END) for part in (TRAIN, VAL)}
-        if not any(parts.values()):
+        images = _by_frame([root / PICTURES / part for part in (TRAIN, VAL)], PICTURE_END)
+        if not images:
             raise DataError(
                 f"{root} holds no {PICTURES}/{TRAIN}/CITY/*{PICTURE_END}; give the folder with {PICTURES} and {LABELS}"
             )
-        twice = sorted(set(parts[TRAIN]) & set(parts[VAL]))
-        if twice:
-            raise DataError(f"{parts[TRAIN][twice[0]]} and {parts[VAL][twice[0]]} are one picture; keep it in one part")
-        images = {**parts[TRAIN], **parts[VAL]}
         found: dict[str, Path] = {}
         meaning: dict[str, Mapping[int, int]] = {}
         for end, values in ENDS.items():
@@ -57,18 +53,28 @@ class Cityscapes(Domain):
             meaning |= dict.fromkeys(of_end, values)
         cases = matched(images, found, CITYSCAPES_VALUES)
         cases = tuple(replace(case, values=meaning.get(case.id, case.values)) for case in cases)
-        return Found(cases, frozenset(parts[VAL]))
+        return Found(cases, frozenset(_by_frame([root / PICTURES / VAL], PICTURE_END)))
 
 
 def _labels(folder: Path, end: str) -> dict[str, Path]:
     """Label files of the two parts, or of the whole folder where it has no parts."""
     parts = [folder / part for part in (TRAIN, VAL) if (folder / part).is_dir()]
-    return {frame: path for part in parts or [folder] for frame, path in _by_frame(part, end).items()}
+    return _by_frame(parts or [folder], end)
 
 
-def _by_frame(folder: Path, end: str) -> dict[str, Path]:
-    """Files at any depth by what stands before their ending: ``aachen_000000_000019``."""
-    return {path.name.removesuffix(end): path for path in png_files(folder, f"**/*{end}")}
+def _by_frame(folders: Sequence[Path], end: str) -> dict[str, Path]:
+    """Files at any depth by what stands before their ending: ``aachen_000000_000019``.
+
+    Raises:
+        DataError: Two files are of one frame.
+    """
+    found: dict[str, Path] = {}
+    for path in (path for folder in folders for path in png_files(folder, f"**/*{end}")):
+        frame = path.name.removesuffix(end)
+        if frame in found:
+            raise DataError(f"{found[frame]} and {path} are both of frame {frame!r}; keep one of them")
+        found[frame] = path
+    return found
 
 
 CITYSCAPES = Cityscapes(

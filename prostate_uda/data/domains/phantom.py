@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prostate_uda.data.cache import cache_folder
+from prostate_uda.data.cache import cache_folder, remove_abandoned
 from prostate_uda.data.domains.base import Case, Domain, Found
 from prostate_uda.data.phantom import PROTOCOLS, VERSION, Protocol, Size, write_dataset
 from prostate_uda.errors import DataError, SettingsError
@@ -67,6 +67,7 @@ class PhantomDomain(Domain):
         s = self.settings
         name = f"{self.name}-{s.size}-seed{s.seed}-{s.train}+{s.test}-v{VERSION}"
         folder = cache_folder() / "phantom" / name
+        remove_abandoned(folder.parent)
         if (folder / "dataset.json").is_file():
             return folder
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prostate_uda.data.cache import cache_folder
+from prostate_uda.data.cache import cache_folder, remove_abandoned
 from prostate_uda.data.domains.base import Found
 from prostate_uda.data.domains.cityscapes import Cityscapes
 from prostate_uda.data.streets import DESCRIPTION, LOOKS, VERSION, Look, Size, write_dataset
@@ -66,6 +66,7 @@ class StreetsDomain(Cityscapes):
         s = self.settings
         name = f"{self.name}-{s.size}-seed{s.seed}-{s.train}+{s.test}-v{VERSION}"
         folder = cache_folder() / "streets" / name
+        remove_abandoned(folder.parent)
         if (folder / DESCRIPTION).is_file():
             return folder
         try:

@@ -13,14 +13,11 @@ from prostate_uda.recipes.comparison.sheets import DASH, NAMES, Sheet, brief, he
 from prostate_uda.review.comparison_page import Block, Cell, Line
 
 BLOCK = "published, other data and networks"
-NO_LABELLER = (
-    "Pseudo-labels of ltir: a round starts from the source network or from the adversarial warm-up alone, so those "
-    "rows of the paper's table 4 are not run."
-)
 REMARKS = {
     "adaptsegnet": "Pseudo-labels of adaptsegnet: of the adversarial warm-up, predictor_steps steps of that method; Δ "
     "is the distance to the row adaptsegnet, which had the steps of a round."
 }
+"""What a labeller of :data:`~prostate_uda.recipes.comparison.ablations.SCENES` is, where it is not the row itself."""
 
 
 def plain_sheet(table: Mapping[str, Any]) -> Sheet:
@@ -104,13 +101,12 @@ def label_sheet(table: Mapping[str, Any]) -> Sheet:
     blocks = tuple(Block(NAMES[name], _label_lines(rows, sources, main)) for name, rows in table["protocols"].items())
     labellers = {source["of"] for source in sources.values()}
     said = [note for labeller, note in REMARKS.items() if labeller in labellers]
-    missing = () if "ltir" in labellers else (NO_LABELLER,)
     return Sheet(
         title=headline(table),
         names=("pseudo label", main, "ahead"),
         columns=("pseudo label", scoring.measures[main].title, "Δ"),
         blocks=blocks,
-        notes=(*notes(table, scoring), *said, *missing),
+        notes=(*notes(table, scoring), *said),
     )
 
 

@@ -1,8 +1,11 @@
 """The phantom as a domain: generated once, found again, split by role."""
 
+import os
+import time
+
 import pytest
 
-from prostate_uda.data.cache import CACHE_VARIABLE
+from prostate_uda.data.cache import ABANDONED_S, CACHE_VARIABLE
 from prostate_uda.data.domains.phantom import PHANTOM_3T, PHANTOM_15T, PhantomSettings
 from prostate_uda.errors import DataError
 
@@ -28,6 +31,17 @@ def test_generates_once_and_reuses(cache):
     assert done == [1, 2, 3]
     assert written.stat().st_mtime_ns == stamp
     assert (cache / "phantom" / "phantom-3t-small-seed3-2+1-v1").is_dir()
+
+
+def test_what_a_killed_process_left_goes_after_a_day(cache):
+    name, other = ".phantom-3t-small-seed3-2+1-v1-abc", ".phantom-3t-small-seed9-2+1-v1-xyz"
+    for folder in (cache / "phantom" / name, cache / "phantom" / other):
+        (folder / "imagesTr").mkdir(parents=True)
+    before = time.time() - ABANDONED_S - 60
+    os.utime(cache / "phantom" / name, (before, before))
+    PHANTOM_3T.configured(FEW).generate()
+    assert not (cache / "phantom" / name).exists()
+    assert (cache / "phantom" / other / "imagesTr").is_dir()  # of a process that is at work, for all we know
 
 
 def test_roles(cache):
