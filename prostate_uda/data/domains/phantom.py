@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from prostate_uda.data.cache import cache_folder, remove_abandoned
 from prostate_uda.data.domains.base import Case, Domain, Found
+from prostate_uda.data.generated import cached
 from prostate_uda.data.phantom import PROTOCOLS, VERSION, Protocol, Size, write_dataset
-from prostate_uda.errors import DataError, SettingsError
+from prostate_uda.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,10 @@ class PhantomDomain(Domain):
         """The cached data set of these settings, written first where it is not there yet."""
         s = self.settings
         name = f"{self.name}-{s.size}-seed{s.seed}-{s.train}+{s.test}-v{VERSION}"
-        folder = cache_folder() / "phantom" / name
-        remove_abandoned(folder.parent)
-        if (folder / "dataset.json").is_file():
-            return folder
-        try:
-            write_dataset(
-                self.protocol, folder, train=s.train, test=s.test, seed=s.seed, size=s.size, progress=self.progress
-            )
-        except SettingsError:
-            if not (folder / "dataset.json").is_file():  # else another process finished the same set first
-                raise
-        return folder
+        write = partial(
+            write_dataset, self.protocol, train=s.train, test=s.test, seed=s.seed, size=s.size, progress=self.progress
+        )
+        return cached("phantom", name, "dataset.json", write)
 
     def _listed(self, folder: Path) -> dict[str, list[dict[str, str]]]:
         """The data list of a folder, once it is known to be this scanner's."""

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from prostate_uda.data.cache import cache_folder, remove_abandoned
 from prostate_uda.data.domains.base import Found
 from prostate_uda.data.domains.cityscapes import Cityscapes
+from prostate_uda.data.generated import cached
 from prostate_uda.data.streets import DESCRIPTION, LOOKS, VERSION, Look, Size, write_dataset
-from prostate_uda.errors import DataError, SettingsError
+from prostate_uda.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,10 @@ class StreetsDomain(Cityscapes):
         """The cached data set of these settings, written first where it is not there yet."""
         s = self.settings
         name = f"{self.name}-{s.size}-seed{s.seed}-{s.train}+{s.test}-v{VERSION}"
-        folder = cache_folder() / "streets" / name
-        remove_abandoned(folder.parent)
-        if (folder / DESCRIPTION).is_file():
-            return folder
-        try:
-            write_dataset(
-                self.look, folder, train=s.train, test=s.test, seed=s.seed, size=s.size, progress=self.progress
-            )
-        except SettingsError:
-            if not (folder / DESCRIPTION).is_file():  # else another process finished the same set first
-                raise
-        return folder
+        write = partial(
+            write_dataset, self.look, train=s.train, test=s.test, seed=s.seed, size=s.size, progress=self.progress
+        )
+        return cached("streets", name, DESCRIPTION, write)
 
     def _check(self, folder: Path) -> None:
         """Check that a folder holds this look."""

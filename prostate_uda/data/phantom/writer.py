@@ -1,8 +1,6 @@
 """Floor 2: phantom data sets on disk, in the layout of the Medical Segmentation Decathlon."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,15 +8,12 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from prostate_uda.data.generated import TEST_FIRST_INDEX, check_counts, whole_folder
 from prostate_uda.data.phantom.case import PhantomCase, make_case
 from prostate_uda.data.phantom.protocols import Protocol, Size
-from prostate_uda.errors import SettingsError
 
 VERSION = 1
 """Raised whenever the same (protocol, seed, index, size) no longer gives the same bits; part of every cache path."""
-
-TEST_FIRST_INDEX = 10_000
-"""Test cases count from here, so a test case is the same man however many cases there are to train on."""
 
 
 def write_dataset(
@@ -45,10 +40,8 @@ def write_dataset(
     Raises:
         SettingsError: ``out`` holds something, a count is out of range, or the size is unknown.
     """
-    _check(out, train, test)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    check_counts(train, test, "phantoms")
+    with whole_folder(out) as work:
         listed = _empty_parts(work)
         indices = [("Tr", i) for i in range(train)] + [("Ts", TEST_FIRST_INDEX + i) for i in range(test)]
         for done, (part, index) in enumerate(indices, start=1):
@@ -57,39 +50,16 @@ def write_dataset(
             if progress is not None:
                 progress(done)
         _describe(work, protocol, listed, seed=seed, size=size)
-        _move(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return out
 
 
 def _empty_parts(work: Path) -> dict[str, list[dict[str, str]]]:
-    """Make the four folders, readable as any other; return an empty data list."""
-    work.chmod(0o755)
+    """Make the four folders; return an empty data list."""
     listed: dict[str, list[dict[str, str]]] = {"Tr": [], "Ts": []}
     for part in listed:
         (work / f"images{part}").mkdir()
         (work / f"labels{part}").mkdir()
     return listed
-
-
-def _check(out: Path, train: int, test: int) -> None:
-    """Refuse a folder that holds something, and counts that cannot be."""
-    if not 1 <= train <= TEST_FIRST_INDEX or test < 0:
-        msg = f"a phantom of {train} training and {test} test cases; allowed are 1 to {TEST_FIRST_INDEX} and 0 or more"
-        raise SettingsError(msg)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        msg = f"{out} exists and is not an empty folder; name a new folder, or remove this one"
-        raise SettingsError(msg)
-
-
-def _move(work: Path, out: Path) -> None:
-    """Give the finished folder its name."""
-    try:
-        work.rename(out)
-    except OSError as error:
-        msg = f"{out} could not be made ({error.strerror}); was it written by another run meanwhile?"
-        raise SettingsError(msg) from error
 
 
 def _write_case(case: PhantomCase, work: Path, part: str, name: str) -> dict[str, str]:

@@ -1,25 +1,20 @@
 """Floor 2: street scenes on disk, in the layout of Cityscapes; labels are ``*_gtFine_labelIds.png`` with its ids."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from prostate_uda.data.generated import TEST_FIRST_INDEX, check_counts, whole_folder
 from prostate_uda.data.scene_classes import CITYSCAPES_VALUES
 from prostate_uda.data.streets.case import StreetScene, make_scene
 from prostate_uda.data.streets.faces import CLASS
 from prostate_uda.data.streets.looks import Look, Size, shape_of
-from prostate_uda.errors import SettingsError
 
 VERSION = 1
 """Raised whenever the same (look, seed, index, size) no longer gives the same bits; part of every cache path."""
-
-TEST_FIRST_INDEX = 10_000
-"""Test scenes count from here, so a test scene is the same street however many there are to train on."""
 
 DESCRIPTION = "streets.json"
 """Says which look a folder holds; written last."""
@@ -55,11 +50,9 @@ def write_dataset(
     Raises:
         SettingsError: ``out`` holds something, a count is out of range, or the size is unknown.
     """
-    _check(out, train, test, size)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        work.chmod(0o755)
+    shape_of(size)
+    check_counts(train, test, "scenes")
+    with whole_folder(out) as work:
         indices = [("train", i) for i in range(train)] + [("val", TEST_FIRST_INDEX + i) for i in range(test)]
         for done, (part, index) in enumerate(indices, start=1):
             scene = make_scene(look, seed=seed, index=index, size=size)
@@ -68,30 +61,7 @@ def write_dataset(
                 progress(done)
         told = {"look": look.name, "seed": seed, "size": size, "train": train, "test": test, "version": VERSION}
         (work / DESCRIPTION).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        _move(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return out
-
-
-def _check(out: Path, train: int, test: int, size: str) -> None:
-    """Refuse a folder that holds something, counts that cannot be, and an unknown size."""
-    shape_of(size)
-    if not 1 <= train <= TEST_FIRST_INDEX or test < 0:
-        msg = f"{train} training and {test} test scenes; allowed are 1 to {TEST_FIRST_INDEX} and 0 or more"
-        raise SettingsError(msg)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        msg = f"{out} exists and is not an empty folder; name a new folder, or remove this one"
-        raise SettingsError(msg)
-
-
-def _move(work: Path, out: Path) -> None:
-    """Give the finished folder its name."""
-    try:
-        work.rename(out)
-    except OSError as error:
-        msg = f"{out} could not be made ({error.strerror}); was it written by another run meanwhile?"
-        raise SettingsError(msg) from error
 
 
 def _write_scene(scene: StreetScene, work: Path, part: str, frame: str) -> None:
