@@ -181,7 +181,7 @@ def test_what_pictures_do_not_have_is_refused(changes: dict[str, Any], said: str
 def test_a_damaged_test_picture_stops_a_run_before_it_trains(street_run: Path, cache: Path, tmp_path: Path) -> None:
     import shutil
 
-    (folder,) = cache.glob("streets/streets-photo-*")
+    (folder,) = cache.glob(f"streets/streets-photo-small-seed0-{STREETS['phantom_train']}+{STREETS['phantom_test']}-v*")
     shutil.copytree(folder, tmp_path / "photo")
     damaged = sorted((tmp_path / "photo").rglob("val/**/*leftImg8bit.png"))[0]
     damaged.write_bytes(damaged.read_bytes()[:400])
