@@ -20,6 +20,8 @@ from prostate_uda.recipes.comparison.ablations import ABLATIONS
 from prostate_uda.recipes.comparison.launchers import Here, Processes
 from tests.test_cli import complaint, run
 
+pytestmark = pytest.mark.slow  # each test starts Python anew
+
 
 @pytest.mark.parametrize("command", [compare, ablate])
 def test_it_has_the_flags_of_adapt_but_for_the_grids_own(command: Callable[..., None]) -> None:

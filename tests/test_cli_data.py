@@ -10,6 +10,8 @@ import pytest
 from prostate_uda.recipes import make_phantom
 from tests.test_cli import complaint, run
 
+pytestmark = pytest.mark.slow  # each test starts Python anew
+
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -8,6 +8,8 @@ import pytest
 from tests.recipes.test_plot import a_run, lines, matrices
 from tests.test_cli import complaint, run
 
+pytestmark = pytest.mark.slow  # each test starts Python anew
+
 
 def test_plot_ntm_prints_the_last_matrices_and_where_the_picture_is(tmp_path: Path) -> None:
     ntms = matrices(3, 0)

@@ -12,6 +12,7 @@ from tests.recipes.conftest import TINY
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
+@pytest.mark.slow
 def test_source_only_may_be_any_of_the_methods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))  # scripts import their neighbour by its name
     monkeypatch.setenv("PROSTATE_UDA_CACHE", str(tmp_path / "cache"))

@@ -25,6 +25,7 @@ for step in count():
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_saves_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     path, rng, steps = tmp_path / "state.pt", random.Random(0), []
     for _ in range(4):

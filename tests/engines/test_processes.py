@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -128,6 +129,7 @@ def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[fl
     return max((float((one[name].double() - other[name].double()).abs().max()), name) for name in one)
 
 
+@pytest.mark.slow
 def test_two_processes_with_half_the_batch_each_give_what_one_gives(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.engines.test_processes", str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}

@@ -31,6 +31,7 @@ def with_memory(megabytes: int, *arguments: object, cache: Path) -> subprocess.C
     return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False)
 
 
+@pytest.mark.slow
 def test_a_scan_that_needs_more_than_there_is(finished: Path, tmp_path: Path, cache: Path) -> None:
     wide = save(tmp_path / "wide.nii", np.tile(scan(), (20, 20, 6)))  # 23 million voxels
     good = save(tmp_path / "good.nii.gz", scan())

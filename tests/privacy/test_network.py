@@ -80,6 +80,7 @@ def test_the_guard_sees_an_attempt(guarded) -> None:
     assert told
 
 
+@pytest.mark.slow
 def test_only_prepare_asks(guarded, tmp_path: Path) -> None:
     address = "http://192.0.2.1/nothing"
     code, told = guarded("-m", "prostate_uda", "prepare", "decathlon", "--out", tmp_path / "d", "--mirror", address)
@@ -91,6 +92,7 @@ def test_importing_everything_asks_for_nothing(guarded) -> None:
     assert guarded("-W", "ignore", "-c", EVERY_MODULE) == (0, "")
 
 
+@pytest.mark.slow
 def test_adapt_infer_evaluate_and_info_ask_for_nothing(guarded, tmp_path: Path) -> None:
     tiny = {"phantom-train": 2, "phantom-test": 1, "source-steps": 2, "predictor-steps": 1, "steps": 2}
     flags = [f"--{name}={value}" for name, value in {**tiny, "batch-size": 2, "device": "cpu"}.items()]

@@ -203,6 +203,7 @@ def phantom_cases() -> tuple[Case, ...]:
     return get_domain("phantom-1.5t").configured(cohort).cases(None, role="target", seed=1).train
 
 
+@pytest.mark.slow
 def test_processes_share_thresholds_and_part_the_cases(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
     label_as_one_of(tmp_path / "one")

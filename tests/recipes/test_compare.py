@@ -190,6 +190,7 @@ def kill_when(process: subprocess.Popen[bytes], begun: Path) -> None:
     assert process.wait() == -signal.SIGKILL, "the comparison ended before it could be killed"
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_and_rerun_does_what_is_missing(compared: Path, tmp_path: Path, cache: Path) -> None:
     out = tmp_path / "cmp"
     process = subprocess.Popen(command(out), env={**os.environ, "PROSTATE_UDA_CACHE": str(cache)})

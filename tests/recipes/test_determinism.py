@@ -41,6 +41,7 @@ def files(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for kind in kinds for path in sorted(out.glob(kind))}
 
 
+@pytest.mark.slow
 def test_a_run_in_another_process_is_the_same_bit_for_bit(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     elsewhere(out, tmp_path / "cache", prefetch=0, checkpoint_every=3)

@@ -43,6 +43,7 @@ def own_code(done: subprocess.CompletedProcess[str], number: int) -> int:
     return int(blamed.split("exitcode  :")[1].split()[0])
 
 
+@pytest.mark.slow
 def test_a_mistake_between_two_messages_is_one_line_that_names_the_process() -> None:
     done, lines = start("fail", "mistake")
     assert lines == ["error: process 1: loss is not finite"]

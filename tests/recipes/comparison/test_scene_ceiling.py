@@ -44,6 +44,7 @@ def check(settings: CompareSettings, tmp_path: Path) -> None:
         assert all(case.label is None for case in target.train)
 
 
+@pytest.mark.slow
 def test_of_streets(tmp_path: Path) -> None:
     check(compared(), tmp_path)
 
