@@ -113,7 +113,7 @@ def left_alone(command: Command, place: Place) -> float:
     """
     start = time.monotonic()
     done = subprocess.run(
-        command.line(place.out), env=place.environment(), capture_output=True, text=True, timeout=PATIENCE_S
+        command.line(place.out), env=place.environment(), capture_output=True, encoding="utf-8", timeout=PATIENCE_S
     )
     if done.returncode != 0:
         raise RuntimeError(f"{command.name} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:]}")

@@ -40,7 +40,7 @@ def test_info_json_lists_every_registry() -> None:
     assert content["methods"] == list(METHODS)
     assert content["domains"] == list(DOMAINS)
     assert content["networks"] == list(NETWORKS)
-    assert content["normalizations"] == list(NORMALIZATIONS)
+    assert content["normalizations"] == [*NORMALIZATIONS, "imagenet"]
     assert {"version", "device"} <= content.keys()
 
 

@@ -192,8 +192,10 @@ def _read_nifti(path: Path, channel: int | None) -> Volume:
 def _check_size(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
     """Refuse a header that claims more than its file, or the machine's memory, can hold; nothing is read then."""
     told = " x ".join(str(n) for n in shape)
-    if min(shape) < 1:
-        raise DataError(f"{path}: a header of {told} voxels; at least one along each axis is needed, convert it again")
+    if min(shape, default=0) < 1:
+        raise DataError(
+            f"{path}: a header of {told or 'no'} voxels; at least one along each axis is needed, convert it again"
+        )
     claimed, there = math.prod(shape) * itemsize, path.stat().st_size
     held = {".gz": DEFLATE_RATIO * there, ".nii": there}  # of the others, the voxels may lie in another file
     if claimed > held.get(path.suffix.lower(), math.inf):

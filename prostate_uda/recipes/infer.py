@@ -13,7 +13,7 @@ from prostate_uda.data.dicom import choose_series
 from prostate_uda.engines.inference import SliceStackInferer
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.engines.scans import Doubt, ScanSegmenter
-from prostate_uda.errors import DataError, SettingsError
+from prostate_uda.errors import SettingsError
 from prostate_uda.networks.folding import folded
 from prostate_uda.recipes.bundle_reading import Bundle, check_of_scans, load_segmenter, open_bundle
 from prostate_uda.recipes.identities import pseudonyms
@@ -122,12 +122,8 @@ def infer(
         SettingsError: a result would be written over anything but an earlier one, or ``out`` cannot be written.
         DataError: a scan is not there, or the only one cannot be used.
     """
-    try:
-        scans = named_scans(images)
-    except DataError:
-        check_of_scans(bundle)  # its pictures are no scans, and that is what is wrong
-        raise
-    return infer_named(scans, bundle, out, settings or InferSettings(), progress=progress)
+    check_of_scans(bundle)  # first: to one of driving scenes pictures are given, which are no scans
+    return infer_named(named_scans(images), bundle, out, settings or InferSettings(), progress=progress)
 
 
 def infer_named(

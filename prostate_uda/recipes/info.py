@@ -7,6 +7,7 @@ from prostate_uda.data.domains import DOMAINS
 from prostate_uda.methods import METHODS
 from prostate_uda.networks import NETWORKS
 from prostate_uda.recipes.devices import pick_device
+from prostate_uda.recipes.tasks import TASKS
 from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS
 
 
@@ -17,7 +18,7 @@ def describe() -> dict[str, Any]:
         "methods": list(METHODS),
         "domains": list(DOMAINS),
         "networks": list(NETWORKS),
-        "normalizations": list(NORMALIZATIONS),
+        "normalizations": [*NORMALIZATIONS, *TASKS["scenes"].normalizations],
         "augmentations": list(AUGMENTATIONS),
         "device": str(pick_device("auto")),
     }

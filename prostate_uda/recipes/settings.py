@@ -155,7 +155,7 @@ class AdaptSettings:
             if names is not None:
                 parse_label_names(names)
         self._check_numbers()
-        _ = self.grid, self.selection(1), self.noise, self.execution, self.guards
+        _ = self.shape, self.selection(1), self.noise, self.execution, self.guards
         for rate, steps in ((self.learning_rate, self.source_steps), (self.adapt_rate, self.steps)):
             self.optimization(rate, steps)
 
@@ -212,7 +212,7 @@ class AdaptSettings:
         if self.task == "zones":
             return self.grid.size, self.grid.size
         rows = self.size or SCENE_ROWS[self.phantom_size if self.on_phantoms else "full"]
-        return rows, self.kind.aspect * rows
+        return self.kind.crop(rows)
 
     @property
     def on_phantoms(self) -> bool:

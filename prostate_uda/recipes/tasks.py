@@ -17,6 +17,8 @@ from prostate_uda.transforms import AUGMENTATIONS, NORMALIZATIONS, SCENE_AUGMENT
 
 OF_VOLUMES = frozenset({"depth", "spacing_mm", "source_label_names", "target_label_names", "data_list", "label_noise"})
 """Settings of ``adapt`` that pictures do not have."""
+STRIDE = (32, 8)
+"""Fewest rows of a crop, and what they are a multiple of."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,16 @@ class Task:
     augmentation: Callable[[str, tuple[int, int]], Compose]
     aspect: int = 1
     colours: int | None = None
+
+    def crop(self, rows: int) -> tuple[int, int]:
+        """``(H, W)`` of a training crop of so many rows.
+
+        Raises:
+            SettingsError: they do not go through a network's strides.
+        """
+        if rows < STRIDE[0] or rows % STRIDE[1]:
+            raise SettingsError(f"size {rows} rows of a crop; allowed are multiples of {STRIDE[1]} from {STRIDE[0]} on")
+        return rows, self.aspect * rows
 
     def channels(self, depth: int) -> int:
         """Of the network's input, for a depth of so many slices."""

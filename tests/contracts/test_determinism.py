@@ -52,7 +52,7 @@ def digests() -> dict[str, str]:
 def test_every_method_steps_to_the_same_bits_in_another_process() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "4242", "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-m", "tests.contracts.test_determinism"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, encoding="utf-8") as other:
         mine = digests()
         theirs, _ = other.communicate(timeout=500)
     assert other.returncode == 0

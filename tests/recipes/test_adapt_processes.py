@@ -38,7 +38,7 @@ def adapt_command(out: Path, **changes: object) -> list[str]:
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, encoding="utf-8", timeout=240)
 
 
 def test_no_patient_is_in_two_shares() -> None:

@@ -214,7 +214,7 @@ def test_processes_share_thresholds_and_part_the_cases(cache: Path, tmp_path: Pa
         cwd=ROOT,
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=240,
     )
     assert done.returncode == 0, done.stderr

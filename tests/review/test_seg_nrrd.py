@@ -128,7 +128,7 @@ except OSError as error:
 def test_a_place_that_takes_no_more_says_why(tmp_path, limit):
     """No file may be larger than half of what is written, or than all but its end."""
     command = [sys.executable, "-c", WRITE, str(tmp_path / "case.seg.nrrd"), str(limit)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     assert told == f"{errno.EFBIG} 1 []"
 
 
@@ -139,7 +139,7 @@ def test_a_full_disk_says_so():
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("no mount of one's own is allowed here")
     command = [*alone, sys.executable, "-c", WRITE, "/mnt/case.seg.nrrd", "0"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     assert told == f"{errno.ENOSPC} 1 []"
 
 

@@ -49,7 +49,7 @@ def test_what_one_process_finds_ends_both(
         cwd=ROOT,
         env={**environment(), "PROSTATE_UDA_CACHE": str(cache)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=240,
         check=False,
     )

@@ -221,3 +221,9 @@ def test_the_network_of_a_round_of_ltir_makes_the_labels_and_is_shared(street_ru
     adapt(AdaptSettings(**later, method="mrent"), tmp_path / "second", progress=heard)
     assert any("already done" in note for note in heard.notes), heard.notes
     assert (tmp_path / "second" / "checkpoints" / "round_0.pt").is_file()
+
+
+@pytest.mark.parametrize("size", [24, 47, 100])
+def test_a_crop_that_strides_do_not_divide_is_told_in_rows(size: int) -> None:
+    with pytest.raises(SettingsError, match=f"size {size} rows of a crop; allowed are multiples of 8 from 32 on"):
+        AdaptSettings(**{**STREETS, "size": size})
