@@ -17,6 +17,8 @@ from prostate_uda.networks import NETWORKS
 from prostate_uda.recipes.settings import PHANTOM_GRID, SCAN_GRID, SCENE_ROWS, AdaptSettings
 from prostate_uda.transforms import NORMALIZATIONS
 
+pytestmark = pytest.mark.slow  # each test starts Python anew
+
 
 def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1"}
@@ -44,7 +46,6 @@ def test_info_json_lists_every_registry() -> None:
     assert {"version", "device"} <= content.keys()
 
 
-@pytest.mark.slow
 def test_the_rank_of_another_program_silences_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     assert "self-training" in run("info").stdout
@@ -91,7 +92,6 @@ def test_a_domain_without_its_folder_says_which_flag(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
 def test_a_truncated_nifti_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     made = run("phantom", "make", "phantom-3t", "--out", str(tmp_path / "data"), "--train", "2", "--test", "1")
@@ -108,7 +108,6 @@ def test_an_option_the_method_does_not_have() -> None:
     assert "no option 'epsilom'" in complaint(run("adapt", "--set", "epsilom=1", "--out", "/nonexistent/x"))
 
 
-@pytest.mark.slow
 def test_a_terminal_that_knows_only_ascii_is_no_reason_to_fail(tmp_path: Path) -> None:
     """LANG=C as in a cron job or a container: a message with ≥ is printed, and a path as the bytes it is."""
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
