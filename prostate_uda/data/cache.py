@@ -27,6 +27,8 @@ from platformdirs import user_cache_path
 CACHE_VARIABLE = "PROSTATE_UDA_CACHE"
 ABANDONED_S = 24 * 3600.0
 LIMIT_BYTES = 20 * 1024**3
+HASHES = 2**17
+"""Files whose sums are remembered; a data set that is larger would be read anew at each asking: GTA5 has 50,000."""
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, BadZipFile, zlib.error, pickle.UnpicklingError)
 ROOMS = ("data", "maths", "transforms")
 """The rooms whose code decides what preprocessing makes."""
@@ -66,7 +68,7 @@ def with_data(path: Path) -> tuple[Path, ...]:
     return (path, *sorted(other for other in path.parent.glob(f"{glob.escape(path.stem)}.*") if other != path))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=HASHES)
 def _hash_files(stamps: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
     for path, _, _ in stamps:

@@ -88,17 +88,23 @@ def performance(provenance: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return "Not measured: no case of the run had labels to judge by."
+    told = f"Mean Dice over the cases on their own grids {judged_on(provenance, 'cases')}"
+    return "\n".join([told, "", "| | PZ | TZ | whole prostate |", "|---|---|---|---|", *rows])
+
+
+def judged_on(provenance: Mapping[str, Any], things: str) -> str:
+    """How many of what a run was judged on, and what it did not use, as the rest of a sentence.
+
+    Args:
+        provenance: The run's record; ``settings``, and ``cases`` by role and part.
+        things: What a case is called.
+    """
     settings = provenance.get("settings", {})
     source, target = settings.get("source", "the source"), settings.get("target", "the target")
     counts = {role: len(parts.get("test", ())) for role, parts in provenance.get("cases", {}).items()}
-    told = (
-        f"Mean Dice over the cases on their own grids (source: {source}, {counts.get('source', 'unsaid')} cases held "
-    )
-    told += (
-        f"out; target: {target}, {counts.get('target', 'unsaid')} test cases). One run; no target label was used to "
-    )
-    told += "train or to choose."
-    return "\n".join([told, "", "| | PZ | TZ | whole prostate |", "|---|---|---|---|", *rows])
+    told = f"(source: {source}, {counts.get('source', 'unsaid')} {things} held out; target: {target}, "
+    told += f"{counts.get('target', 'unsaid')} test {things}). One run; no target label was used to train or to choose."
+    return told
 
 
 def is_known(value: object) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from prostate_uda.data.domains import DOMAINS
 from prostate_uda.data.scene_classes import SCENE_CLASSES
 from prostate_uda.errors import SettingsError
-from prostate_uda.recipes.bundle_filling import figure, fill_readme, is_known
+from prostate_uda.recipes.bundle_filling import figure, fill_readme, is_known, judged_on
 from prostate_uda.recipes.bundle_folder import PAGE, TOLD_SETTINGS, new_bundle, tell_run
 from prostate_uda.recipes.record import read_json, write_json
 from prostate_uda.recipes.tasks import OF_VOLUMES
@@ -96,14 +96,8 @@ def scene_performance(provenance: Mapping[str, Any]) -> str:
     judged = [stage for stage in STAGES if any(is_known(results.get(stage, {}).get(row)) for row in rows)]
     if not judged:
         return "Not measured: no picture of the run had a label to judge by."
-    settings = provenance.get("settings", {})
-    source, target = settings.get("source", "the source"), settings.get("target", "the target")
-    counts = {role: len(parts.get("test", ())) for role, parts in provenance.get("cases", {}).items()}
-    told = (
-        f"Intersection over union (IoU), pixels added up over the pictures at their own size (source: {source}, "
-        f"{counts.get('source', 'unsaid')} pictures held out; target: {target}, {counts.get('target', 'unsaid')} test "
-        "pictures). One run; no target label was used to train or to choose."
-    )
+    told = "Intersection over union (IoU), pixels added up over the pictures at their own size "
+    told += judged_on(provenance, "pictures")
     table = [
         f"| {title} | {' | '.join(figure(results[stage].get(row)) for stage in judged)} |"
         for row, title in rows.items()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 from torch import nn
 
 from prostate_uda.data.domains import Case, get_domain
@@ -33,15 +32,6 @@ class SceneWorld(World[SceneSet, SceneSegmenter]):
         """The target's pictures with these cases' labels (pseudo-labels: train ids, and 255 for none)."""
         named = [replace(case, values=TRAIN_VALUES) for case in cases]
         return self.target.sharing(named)
-
-    def everyone(self) -> dict[str, SceneSet]:
-        """The training pictures of both domains, of all processes."""
-        if idist.get_world_size() == 1:
-            return {"source": self.source, "target": self.target}
-        return {
-            "source": self.source.sharing(self.source_split.train),
-            "target": self.target.sharing(self.target_split.train),
-        }
 
     def segmenter(self, network: nn.Module) -> SceneSegmenter:
         """The network over whole pictures of the target."""

@@ -58,10 +58,6 @@ class World(ABC, Generic[Seen, Judged]):
         """The images of these cases of the target with the labels that they have: a round's pseudo-labels."""
 
     @abstractmethod
-    def everyone(self) -> dict[str, Seen]:
-        """The training images of both domains, of all processes' cases, by role."""
-
-    @abstractmethod
     def segmenter(self, network: nn.Module) -> Judged:
         """The network, of logits, over whole cases of the target."""
 
