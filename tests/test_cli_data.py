@@ -61,6 +61,7 @@ def test_doctor_lists_everything_and_exits_with_2(scans: Path, tmp_path: Path) -
         (("doctor", "decathlon"), "--root"),
         (("doctor", "phantom-3t", "--role", "judge"), "source, target"),
         (("prepare", "nci-isbi13", "--half", "7t", "--out", "x"), "unknown half"),
+        (("prepare", "cityscapes", "--root", "x"), "needs no preparing"),
         (("prepare", "decathlon", "--archive", "/nowhere.tar", "--out", "x"), "does not exist"),
         (("data", "show", "phantom-3t", "--normalize", "loud", "--out", "x"), "unknown normalization"),
     ],

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from prostate_uda.cli.apps import app, console, data_app, phantom_app, prepare_app, say
+from prostate_uda.errors import SettingsError
 
+ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 Out = Annotated[Path, typer.Option(help="Folder to fill; an interrupted one is gone on with.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 Names = Annotated[str | None, typer.Option(help="Label values, such as 1=TZ,2=PZ (default: 1=PZ,2=TZ).")]
@@ -70,6 +72,17 @@ def prepare_folder(
 
     quiet = RichProgress(console, quiet=as_json)
     _tell(recipe(out, images, labels=labels, label_names=label_names, progress=quiet), as_json)
+
+
+@prepare_app.command("gta5", hidden=True, context_settings=ANYTHING)
+@prepare_app.command("synthia", hidden=True, context_settings=ANYTHING)
+@prepare_app.command("cityscapes", hidden=True, context_settings=ANYTHING)
+def prepare_scenes(context: typer.Context) -> None:
+    """Nothing: driving scenes are read as they are unpacked."""
+    raise SettingsError(
+        f"{context.info_name} needs no preparing: unpack it and name its folder to adapt and compare, as --source-root "
+        "or --target-root; docs/scenes.md has the layout"
+    )
 
 
 def _tell(told: dict[str, Any], as_json: bool) -> None:

@@ -91,6 +91,12 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
+def synced(path: Path) -> None:
+    """Wait until the disk has a file, before it gets the name that others read: a power cut leaves that whole, too."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 def load_whole(path: Path) -> Any:  # noqa: ANN401  whatever was saved
     """``torch.load(weights_only=True)`` of a file that its own checksums say is whole; torch does not look at them.
 

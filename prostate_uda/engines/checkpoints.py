@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from prostate_uda.data.cache import load_whole
+from prostate_uda.data.cache import load_whole, synced
 from prostate_uda.errors import CheckpointError
 
 FORMAT = 1
@@ -30,6 +30,7 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"format": FORMAT, **content}, partial)
+        synced(partial)
         partial.replace(path)
     except (OSError, RuntimeError) as error:
         with suppress(OSError):

@@ -266,8 +266,8 @@ def tell_vanished(bench: Bench, number: int, target: ImageSet) -> None:
     classes = bench.settings.kind.classes
     with together():
         counts = label_counts(target, len(classes))
-    for name in vanished(idist.all_reduce(counts), classes):
-        bench.place.progress.note(f"warning: round {number}: no pseudo-label says {name}")
+    if gone := vanished(idist.all_reduce(counts), classes):
+        bench.place.progress.note(f"warning: round {number}: no pseudo-label says {' or '.join(gone)}")
 
 
 def freeze(bench: Bench, number: int, method: Method, teacher: Teacher, target: ImageSet) -> Teacher:

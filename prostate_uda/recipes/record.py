@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from prostate_uda.data.cache import synced
 from prostate_uda.errors import CheckpointError, SettingsError
 
 PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "scikit-image")
@@ -33,6 +34,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
         partial.write_text(json.dumps(_clean(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        synced(partial)
 
 
 @contextmanager

@@ -47,6 +47,7 @@ def test_no_patient_is_in_two_shares() -> None:
     assert [[case.id for case in part] for part in parts] == [["a", "A", "d"], ["b_0000", "b_truth"], ["c"]]
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_world_and_their_mistakes(tmp_path: Path) -> None:
     done = run([*TORCHRUN, "tests.recipes.test_adapt_processes", str(tmp_path)])
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -231,3 +232,12 @@ if __name__ == "__main__":
     idist.initialize("gloo")
     label_as_one_of(Path(sys.argv[1]))
     idist.finalize()
+
+
+def test_the_classes_that_no_pseudo_label_says_are_told_in_one_line(finished: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    unsure = AdaptSettings(**{**TINY, "method": "self-training", "steps": 1, "pseudo_threshold": 0.999})
+    adapt(replace(unsure, start_from=finished), tmp_path / "run", progress=heard)
+    assert [note for note in heard.notes if "pseudo-label says" in note] == [
+        "warning: round 1: no pseudo-label says PZ or TZ"
+    ]

@@ -37,6 +37,7 @@ def predictions(run: Path, stage: str) -> dict[str, np.ndarray]:
     return {path.name.removesuffix(".nii.gz"): np.asarray(nibabel.load(path).dataobj) for path in files}
 
 
+@pytest.mark.slow
 def test_both_stages_found_both_zones_and_differ(learned: Path) -> None:
     found = {stage: predictions(learned, stage) for stage in CHECKPOINTS}
     for stage in CHECKPOINTS:
@@ -44,6 +45,7 @@ def test_both_stages_found_both_zones_and_differ(learned: Path) -> None:
     assert any((found["adapted"][case] != found["source_only"][case]).any() for case in found["adapted"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", CHECKPOINTS)
 def test_each_stages_predictions_are_its_networks(learned: Path, stage: str) -> None:
     settings = AdaptSettings(**LEARNED)
@@ -59,6 +61,7 @@ def test_each_stages_predictions_are_its_networks(learned: Path, stage: str) -> 
     assert np.array_equal(label, predictions(learned, stage)[case.id])
 
 
+@pytest.mark.slow
 def test_the_bundle_holds_what_the_source_taught(learned: Path, tmp_path: Path) -> None:
     """Nyúl's landmarks travel in the bundle: inference elsewhere, without the source, gives the same labels."""
     for case in phantom_split("phantom-1.5t").test:
@@ -66,6 +69,7 @@ def test_the_bundle_holds_what_the_source_taught(learned: Path, tmp_path: Path) 
         assert np.array_equal(np.asarray(nibabel.load(written).dataobj), predictions(learned, "adapted")[case.id])
 
 
+@pytest.mark.slow
 def test_the_recorded_volumes_are_those_of_the_files(learned: Path) -> None:
     record = json.loads((learned / "run.json").read_text())
     with (learned / "cases.csv").open() as file:

@@ -73,6 +73,7 @@ def test_all_methods_learn_from_the_same_noise_on_the_teachers_labels(compared: 
         assert same(labels(folder(compared, row)), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["same", "another"])
 def test_an_interrupted_round_ends_with_the_same_bits(
     compared: Path, finished: Path, tmp_path: Path, rule: str

@@ -49,6 +49,7 @@ def test_what_comes_with_the_method_unless_another_is_named() -> None:
         AdaptSettings(method="self-training", warm_up="adversarial", predictor_steps=0)
 
 
+@pytest.mark.slow
 def test_a_warm_up_trains_the_predictor_for_any_method_and_starts_from_its_network(
     finished: Path, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def bench_of(settings: AdaptSettings, folder: Path) -> Bench:
     return Bench(settings, place, open_world(settings, Silent()))
 
 
+@pytest.mark.slow
 def test_labels_by_the_sources_volumes_and_an_ntm_that_starts_where_the_teacher_confuses(
     finished: Path, tmp_path: Path
 ) -> None:

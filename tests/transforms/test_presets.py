@@ -19,7 +19,10 @@ from prostate_uda.transforms.n4 import N4BiasFieldCorrection
 from prostate_uda.transforms.normalization import no_normalization, zscore
 
 LPS = Orientation("LPS", labels=None)
-UNIT = [name for name in NORMALIZATIONS if name not in ("none", "minmax")]
+JOINED_TO_N4 = ("n4+nyul", "n4+histogram-match")  # each part has its default test; fitting N4 again is what takes long
+NAMES = [pytest.param(name, marks=pytest.mark.slow if name in JOINED_TO_N4 else ()) for name in NORMALIZATIONS]
+UNIT = [name for name in NAMES if name.values[0] not in ("none", "minmax")]
+LEARNED = [name for name in NAMES if NORMALIZATIONS[name.values[0]].learn]
 
 
 @cache
@@ -40,7 +43,7 @@ def build(name: str):
     return NORMALIZATIONS[name].build(**json.loads(learned(name)))
 
 
-@pytest.mark.parametrize("name", NORMALIZATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_type_affine_and_input_are_kept_and_no_trace_is_left(name):
     image = scan("phantom-1.5t", 0)
     before = image.clone()
@@ -65,7 +68,7 @@ def test_the_output_is_of_zero_mean_and_unit_variance_and_bounded(name, domain):
     assert out.max() <= 6
 
 
-@pytest.mark.parametrize("name", NORMALIZATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_same_bits_again_from_a_pickle_too(name):
     entry = {"image": scan("phantom-1.5t", 2)}
     one, two = build(name)(entry)["image"], pickle.loads(pickle.dumps(build(name)))(entry)["image"]
@@ -79,13 +82,13 @@ def test_a_scanners_gain_is_not_seen(name):
     assert torch.allclose(one.as_tensor(), two.as_tensor(), atol=1e-2)
 
 
-@pytest.mark.parametrize("name", [name for name, preset in NORMALIZATIONS.items() if preset.learn])
+@pytest.mark.parametrize("name", LEARNED)
 def test_the_order_of_the_images_does_not_matter(name):
     images = [scan("phantom-3t", i) for i in (2, 0, 1)]
     assert NORMALIZATIONS[name].learn(images) == json.loads(learned(name))
 
 
-@pytest.mark.parametrize("name", NORMALIZATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_bundle_can_name_what_builds_it(name):
     build = NORMALIZATIONS[name].build
     module = __import__(build.__module__, fromlist=[build.__name__])
@@ -101,7 +104,7 @@ def file(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", NORMALIZATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_inverse_of_a_prediction_is_spatial_only(name, file):
     """Through ``Invertd`` and through ours, probabilities come back as from a pipeline that normalizes nothing."""
     grid = WorkingGrid(spacing_mm=1.5, size=96)

@@ -19,6 +19,7 @@ import torch
 from prostate_uda.engines.observers import Progress, Silent
 from prostate_uda.errors import ProstateUDAError, SettingsError
 from prostate_uda.recipes.adapt import adapt
+from prostate_uda.recipes.record import whole
 from prostate_uda.recipes.settings import AdaptSettings
 
 MINUTES = 24 * 60
@@ -68,7 +69,8 @@ def attempt(settings: AdaptSettings, out: Path, complaint: Path, progress: Progr
 def _complain(complaint: Path, told: str, more: str = "") -> None:
     """Write down why a run failed: a line, and what else there is below."""
     complaint.parent.mkdir(parents=True, exist_ok=True)
-    complaint.write_text(" ".join(told.split()) + "\n" + more, encoding="utf-8")
+    with whole(complaint) as partial:
+        partial.write_text(" ".join(told.split()) + "\n" + more, encoding="utf-8")
 
 
 class Ended:

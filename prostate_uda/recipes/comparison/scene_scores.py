@@ -52,7 +52,7 @@ class SceneScoring(Scoring):
         """Of each mean, the places of its classes among ours."""
         self.units = (
             f"IoU in points, over the pixels of all test images; mIoU: mean over the {len(self.classes)} classes that "
-            f"{source.name} labels."
+            f"{source.name} labels, without those that no test image has and none was found to have."
         )
         if as_synthia:
             self.measures |= {MIOU_13: Measure(title="mIoU*", brief=True)}

@@ -75,11 +75,11 @@ def _lines(rows: Mapping[str, Any], columns: Sequence[str], scoring: Scoring) ->
 
 
 def _best(rows: Mapping[str, Any], column: str, scoring: Scoring) -> float | None:
-    """The best finite mean of a column; the oracle takes no part."""
+    """The best finite mean of a column, if any is behind it; the oracle takes no part."""
     means = [row[column]["mean"] for name, row in rows.items() if name != ORACLE]
     known = [mean for mean in means if math.isfinite(mean)]
     higher = column == GAP or scoring.measures[column].higher
-    return (max if higher else min)(known) if known else None
+    return (max if higher else min)(known) if len(set(means)) > 1 and known else None
 
 
 def told(cell: Mapping[str, Any]) -> str:
@@ -93,7 +93,8 @@ def told(cell: Mapping[str, Any]) -> str:
 def notes(table: Mapping[str, Any], scoring: Scoring) -> tuple[str, ...]:
     """What a reader should know of the whole table."""
     seeds = ", ".join(map(str, table["seeds"]))
-    said = [f"Mean ± sd over seeds {seeds}. {scoring.units}"]
+    over = f"Mean ± sd over seeds {seeds}" if len(table["seeds"]) > 1 else f"Of one seed, {seeds}: no sd"
+    said = [f"{over}. {scoring.units}"]
     for name, best in table["best"].items():
         if best is not None:
             ahead = best["difference"][scoring.main]

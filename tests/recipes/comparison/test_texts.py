@@ -56,6 +56,18 @@ def test_the_best_is_bold_the_oracle_is_not_and_a_failed_row_is_dashes() -> None
     assert any(f"{NASTY} is +" in note and "from the runner-up source-only" in note for note in made.notes)
 
 
+def test_nobody_is_best_where_all_are_level_and_one_seed_has_no_sd() -> None:
+    level = table()
+    for found in level["protocols"]["paper"].values():
+        found["TZ"] = {"mean": 0.0, "sd": math.nan}
+    made = sheet({**level, "seeds": [4]}, ("PZ", "TZ"))
+    marked = [[cell.best for cell in line.cells] for line in made.blocks[0].lines]
+    assert any(pz for pz, _ in marked)
+    assert not any(tz for _, tz in marked)
+    assert made.notes[0].startswith("Of one seed, 4: no sd. ")
+    assert sheet(level).notes[0].startswith("Mean ± sd over seeds 0, 1. ")
+
+
 def test_markdown_has_as_many_cells_in_every_row() -> None:
     text = markdown(sheet(table()))
     lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
