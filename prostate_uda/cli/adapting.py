@@ -82,7 +82,7 @@ def adapt(
     warm_up: Annotated[
         str,
         typer.Option(
-            help="What round 1 starts from: none, adversarial or ltir (default: none; recommended: adversarial).",
+            help="What round 1 starts from: none, adversarial, ltir (default: none; recommended, intrada: adversarial)",
             rich_help_panel=ADAPTATION,
         ),
     ] = "",

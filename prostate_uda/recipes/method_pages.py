@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from prostate_uda.methods import METHODS
+from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, lent
 from prostate_uda.recipes.record import read_json
+from prostate_uda.recipes.settings import GOES_WITH
 
 PAGES, RESULTS = Path("docs/methods"), Path("benchmarks/results")
 MEASURED = {"compare_phantom_*.json": ("Dice", ("PZ", "TZ", "WP")), "compare_streets_*.json": ("IoU", ("mIoU",))}
 """Files of comparisons below :data:`RESULTS`, what they are of, and which columns of theirs are shown."""
+LENT = lent("strong")
+BESIDE = (LENT, ORACLE)
+"""Rows of a comparison that are no methods."""
 NOTHING = "-"
 INTRODUCTION = """# Methods
 
@@ -103,10 +108,10 @@ def _cost(row: Mapping[str, Any] | None) -> str:
 
 
 def _scores(compared: Mapping[str, Any], file: Path, headline: str, measures: Sequence[str]) -> list[str]:
-    """A comparison's methods that are in the registry, with these columns of each protocol."""
+    """A comparison's methods that are in the registry, what they are seen beside, these columns of each protocol."""
     protocols: Mapping[str, Mapping[str, Any]] = compared["protocols"]
     rows = []
-    for name in METHODS:
+    for name in sorted((*METHODS, *BESIDE), key=_place):
         scores = [protocol.get(name, {}).get(column) for protocol in protocols.values() for column in measures]
         if any(scores):
             rows.append([f"`{name}`", *map(_spread, scores)])
@@ -114,8 +119,23 @@ def _scores(compared: Mapping[str, Any], file: Path, headline: str, measures: Se
     return [
         f"## {compared['source']} → {compared['target']}\n",
         *_table(titles, rows),
+        *_told_lent([row[0] for row in rows]),
         f"Mean ± sd over {len(compared['seeds'])} seeds: `{compared['command']}` (`{file.as_posix()}`).\n",
     ]
+
+
+def _place(row: str) -> int:
+    """Where a row stands: source-only with another augmentation below source-only, the ceiling last."""
+    order = [*METHODS]
+    order.insert(order.index(SOURCE_ONLY) + 1, LENT)
+    return order.index(row) if row in order else len(order)
+
+
+def _told_lent(shown: Sequence[str]) -> list[str]:
+    """What the methods that bring another augmentation than their column's are to be seen beside."""
+    own = [f"`{name}`" for name, changes in GOES_WITH.items() if "augment" in changes and f"`{name}`" in shown]
+    brings = f"{', '.join(own)} brings strong augmentation in either column: see it beside `{LENT}`.\n"
+    return [brings] if own and f"`{LENT}`" in shown else []
 
 
 def _spread(score: Mapping[str, Any] | None) -> str:

@@ -18,6 +18,8 @@ from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.data.scene_classes import SCENE_CLASSES
 from prostate_uda.errors import SettingsError
 from prostate_uda.methods import METHODS
+from prostate_uda.networks import FinalLogits
+from prostate_uda.networks.voting import Voting
 from prostate_uda.recipes.bundle_folder import network_config, preprocessing_config, template
 from prostate_uda.recipes.bundle_reading import OF_SCENES
 from prostate_uda.transforms import AUGMENTATIONS
@@ -188,6 +190,16 @@ def test_monai_finds_every_property_of_adaptation(phantoms: dict[str, Path], tmp
     found.initialize()
     assert found.check_properties() == []
     assert found.trainer.method == METHODS["recommended"]()
+
+
+def test_pseudo_labels_are_of_what_the_method_asks(phantoms: dict[str, Path], tmp_path: Path) -> None:
+    places = {"source_dir": str(phantoms["source"]), "target_dir": str(phantoms["target"]), "output_dir": str(tmp_path)}
+    changes = {**places, "method::name": "mlsl", "warm_up": False, "source_network": "@network_def"}
+    teacher = workflow(("train.json", "adapt.json"), "train", **changes).parser.get_parsed_content(
+        "pseudo::labels::teacher"
+    )
+    assert isinstance(teacher.network, Voting)
+    assert isinstance(teacher.network.network, FinalLogits)
 
 
 def workflow(

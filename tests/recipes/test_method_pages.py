@@ -84,7 +84,7 @@ def test_what_was_measured_is_in_it(repository: Path) -> None:
         "source": "phantom-3t",
         "target": "phantom-1.5t",
         "seeds": [0, 1, 2],
-        "protocols": {"paper": {"maxsquare": score, "oracle": score}, "strong": {}},
+        "protocols": {"paper": {"maxsquare": score, "oracle": score, "cbst?portion=1": score}, "strong": {}},
     }
     (results / "compare_phantom_forth.json").write_text(json.dumps(compared), encoding="utf-8")
     first, second = overview(repository).split("## phantom-3t → phantom-1.5t")
@@ -93,8 +93,25 @@ def test_what_was_measured_is_in_it(repository: Path) -> None:
     assert "`python benchmarks/method_cost.py` on 2 CPU threads" in first
     assert rows(second)["Dice"] == ["paper: PZ", "paper: TZ", "paper: WP", "strong: PZ", "strong: TZ", "strong: WP"]
     assert rows(second)["maxsquare"] == ["70.0 ± 1.3", "80.0", "-", "-", "-", "-"]
-    assert rows(second).keys() == {"Dice", "---", "maxsquare"}
+    assert [*rows(second)] == ["Dice", "---", "maxsquare", "oracle"]
+    assert "see it beside" not in second
     assert "over 3 seeds: `prostate-uda compare` (`benchmarks/results/compare_phantom_forth.json`)" in second
+
+
+def test_what_brings_its_own_augmentation_is_seen_beside_source_only_with_it(repository: Path) -> None:
+    names = ("oracle", "recommended", "source-only, strong", "source-only", "self-training")
+    compared = {
+        "command": "prostate-uda compare",
+        "source": "phantom-3t",
+        "target": "phantom-1.5t",
+        "seeds": [0, 1, 2],
+        "protocols": {"paper": {name: {"WP": {"mean": 50.0, "sd": 1.0}} for name in names}},
+    }
+    (repository / "benchmarks/results/compare_phantom_forth.json").write_text(json.dumps(compared), encoding="utf-8")
+    _, second = overview(repository).split("## phantom-3t → phantom-1.5t")
+    told = [name for name in rows(second) if name not in ("Dice", "---")]
+    assert told == ["source-only", "source-only, strong", "self-training", "recommended", "oracle"]
+    assert "`recommended` brings strong augmentation in either column: see it beside `source-only, strong`." in second
 
 
 def test_scenes_are_told_by_their_miou(repository: Path) -> None:
