@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -199,20 +200,23 @@ def corrections_table(
     return table
 
 
-def comparison_table(table: Mapping[str, Any]) -> Table:
-    """A comparison's main columns, with the paper's where it has the domains; the files have all of them."""
+def comparison_tables(table: Mapping[str, Any]) -> Group:
+    """A protocol below the other, in a comparison's main columns, with the paper's where it has the domains.
+
+    The files have all columns. Numbers are never folded; names are, where 80 columns do not hold both.
+    """
     made = full_sheet(table, little_room=True)
-    shown = Table(title=made.title, title_justify="left", caption="\n".join(made.notes), caption_justify="left")
-    shown.add_column("", overflow="fold")
-    for title in made.columns:
-        shown.add_column(title, justify="right")
+    blocks = []
     for block in made.blocks:
-        shown.add_section()
-        shown.add_row(Text(block.title, style="italic"))
+        shown = Table(title=f"{made.title}, {block.title}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        shown.add_column("", overflow="fold")
+        for title in made.columns:
+            shown.add_column(title, justify="right", no_wrap=True)
         for line in block.lines:
             cells = (Text(cell.text, style="bold" if cell.best else "") for cell in line.cells)
             shown.add_row(Text(line.name), *cells)
-    return shown
+        blocks.append(shown)
+    return Group(*blocks, *(Text(note, style="dim") for note in made.notes))
 
 
 def rank_tables(ranked: Mapping[str, Any]) -> list[Table]:

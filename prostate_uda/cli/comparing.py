@@ -124,7 +124,7 @@ def _compare(
     training: dict[str, Any],
 ) -> None:
     """Flags become settings, the recipe runs, its table is printed."""
-    from prostate_uda.display import RichProgress, comparison_table
+    from prostate_uda.display import RichProgress, comparison_tables
     from prostate_uda.recipes import AdaptSettings, CompareSettings, pick_launcher
     from prostate_uda.recipes import compare as recipe
 
@@ -140,7 +140,7 @@ def _compare(
     launcher = pick_launcher(name, jobs, read_options(options or [], "--slurm", "timeout_min=600"), out, progress)
     command = as_typed()
     table = recipe(settings, out, launcher=launcher, command=command, progress=progress)
-    console.print(comparison_table(table))
+    console.print(comparison_tables(table))
     say(f"{out}: table.json, .csv, .md, .tex, .html, runs/")
     for folder, why in table["failed"].items():
         say(f"failed: {folder}: {why}", style="red")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from prostate_uda.display import comparison_table
+from prostate_uda.display import comparison_tables
 from prostate_uda.recipes import ablation
 from prostate_uda.recipes.comparison.grid import Variant
 from prostate_uda.recipes.comparison.references import full_sheet, plain_sheet
@@ -82,7 +82,7 @@ def test_other_pairs_have_no_published_figure(tmp_path: Path) -> None:
 def test_the_terminal_shows_the_means_with_the_papers(tmp_path: Path) -> None:
     table = scenes_table(tmp_path, DMLC, source="synthia")
     console = Console(width=160, file=StringIO(), record=True)
-    console.print(comparison_table(table))
+    console.print(comparison_tables(table))
     text = console.export_text()
     assert "sidewalk" not in text
     assert all(name in text for name in ("published mIoU*", "MetaCorrection", "52.1"))

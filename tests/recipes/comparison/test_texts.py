@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from prostate_uda.display import comparison_table
+from prostate_uda.display import comparison_tables
 from prostate_uda.recipes.comparison.references import full_sheet, with_published
 from prostate_uda.recipes.comparison.sheets import sheet
 from prostate_uda.recipes.comparison.table import protocol_table
@@ -155,7 +155,20 @@ def test_the_terminal_shows_a_name_with_brackets_as_it_is() -> None:
     made = table()
     made["protocols"]["paper"]["dmlc?w=[0.1,1]"] = made["protocols"]["paper"][NASTY]
     console = Console(width=160, file=StringIO(), record=True)
-    console.print(comparison_table(made))
+    console.print(comparison_tables(made))
     text = console.export_text()
     assert "dmlc?w=[0.1,1]" in text
     assert NASTY in text
+
+
+def test_80_columns_fold_names_and_no_number() -> None:
+    made = table()
+    for found in made["protocols"]["paper"].values():
+        found |= {name: {"mean": -55.55, "sd": 10.44} for name in ("PZ", "TZ", "WP", "HD95", "gap_closed")}
+    made["protocols"]["paper"]["self-training?volume_trust=0.5"] = made["protocols"]["paper"]["source-only"]
+    console = Console(width=80, file=StringIO(), record=True)
+    console.print(comparison_tables(made))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.count("-55.5 ± 10.4") + line.count("-55.6 ± 10.4") for line in lines) == 5 * 5
+    assert any("the paper's protocol (plain augmentation)" in line for line in lines)
