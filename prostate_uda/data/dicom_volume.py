@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from prostate_uda.data.dicom import (
+    BETWEEN,
     COLUMNS,
     NO_MEMORY,
     ORIENTATION,
@@ -13,6 +14,7 @@ from prostate_uda.data.dicom import (
     POSITION,
     ROWS,
     SPACING,
+    THICKNESS,
     Series,
     headers_of,
     itk_reason,
@@ -20,8 +22,11 @@ from prostate_uda.data.dicom import (
     quiet,
 )
 from prostate_uda.data.dicom_frames import placed_frames
-from prostate_uda.data.dicom_stack import check_stack
+from prostate_uda.data.dicom_stack import check_stack, normal_of
 from prostate_uda.errors import DataError
+
+FURTHER = 1.5
+"""Times the distance that headers say, above which slices between are missing: half of them lost make 2."""
 
 
 def read_series(series: Series) -> sitk.Image:
@@ -68,6 +73,22 @@ def _check_stack(series: Series) -> None:
     _check_alike(series, headers)
     where = np.array(positions, dtype=np.float64), np.array(orientations, dtype=np.float64)
     check_stack(*where, folder=series.folder, title=str(series))
+    _check_said_distance(series, headers, abs(float(np.diff(where[0][:2] @ normal_of(where[1][0]))[0])))
+
+
+def _check_said_distance(series: Series, headers: Sequence[dict[str, str]], found: float) -> None:
+    """Check that slices are no further apart than their headers say: of three, the middle one may be lost.
+
+    Some scanners write the gap as SpacingBetweenSlices and some the distance, which is never less than the thickness.
+    """
+    said = [numbers_of(header, BETWEEN, 1) for header in headers]
+    thick = [numbers_of(header, THICKNESS, 1) or (0.0,) for header in headers]
+    told = [max(one[0], other[0]) for one, other in zip(said, thick, strict=True) if one is not None]
+    if len(told) == len(headers) and 0 < max(told) * FURTHER < found:
+        raise DataError(
+            f"{series.folder}: slices of {series} are {found:.2f} mm apart, by their headers {max(told):.2f} mm: some "
+            "between them are missing; export the series again"
+        )
 
 
 def _check_alike(series: Series, headers: Sequence[dict[str, str]]) -> None:

@@ -62,10 +62,25 @@ def huge(folder: Path) -> None:
         edit(file, Rows=65535, Columns=65535)
 
 
+def say_distance(folder: Path, thickness: float | None, between: float | None) -> None:
+    for file in folder.iterdir():
+        edit(file, SliceThickness=thickness, SpacingBetweenSlices=between)
+
+
+def every_second(folder: Path) -> None:
+    say_distance(folder, 3, 3)
+    for number in (2, 4, 6):
+        (folder / f"{number:03d}.dcm").unlink()
+
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (
         lambda folder: (folder / "003.dcm").unlink(),
         r"slices 3 and 4 .* are 6\.00 mm apart.*a slice is missing",
+    ),
+    "every-second": (
+        every_second,
+        r"are 6\.00 mm apart, by their headers 3\.00 mm: some between them are missing; export",
     ),
     "duplicate": (twice, "lie at the same position .*keep one image per position"),
     "cut-last": (cut_last, r"001\.dcm: cannot be read as DICOM and may be a slice of .*export the series again"),
@@ -103,6 +118,16 @@ def test_a_series_that_is_no_volume(series: Path, name: str, capfd: pytest.Captu
     assert "\n" not in str(error.value)
     assert str(series) in str(error.value)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("thickness", "between"), [(2.5, 0.5), (3, 3), (1, 3), (2, 2), (3, None), (None, None)])
+def test_the_distance_that_headers_say_may_be_the_gap_or_missing(
+    series: Path, thickness: float | None, between: float | None
+) -> None:
+    say_distance(series, thickness, between)
+    read = read_image(series)
+    assert read.array.shape[-1] == 6
+    assert np.linalg.norm(read.grid.affine[:3, 2]) == pytest.approx(3)
 
 
 def test_infer_names_each_and_segments_the_others(finished: Path, tmp_path: Path, make_series: MakeSeries) -> None:
