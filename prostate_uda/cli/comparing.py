@@ -140,7 +140,7 @@ def _compare(
     launcher = pick_launcher(name, jobs, read_options(options or [], "--slurm", "timeout_min=600"), out, progress)
     command = as_typed()
     table = recipe(settings, out, launcher=launcher, command=command, progress=progress)
-    console.print(comparison_tables(table))
+    console.print(comparison_tables(table, console.width))
     say(f"{out}: table.json, .csv, .md, .tex, .html, runs/")
     for folder, why in table["failed"].items():
         say(f"failed: {folder}: {why}", style="red")

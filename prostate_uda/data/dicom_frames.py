@@ -48,7 +48,7 @@ def placed_frames(image: sitk.Image, file: Path, title: str) -> sitk.Image:
         GeometryError: The frames are not parallel, or their stack is sheared.
     """
     if find_spec("pydicom") is None:
-        raise DataError(f'{file}: multi-frame DICOM needs pydicom: pip install "prostate-uda[dicom]"')
+        raise DataError(f"{file}: multi-frame DICOM needs pydicom: pip install pydicom")
     frames = _frames(file)
     if len(frames.positions) != image.GetSize()[2]:
         raise DataError(f"{file}: {image.GetSize()[2]} frames and {len(frames.positions)} places; export it again")

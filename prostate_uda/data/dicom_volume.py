@@ -73,22 +73,28 @@ def _check_stack(series: Series) -> None:
     _check_alike(series, headers)
     where = np.array(positions, dtype=np.float64), np.array(orientations, dtype=np.float64)
     check_stack(*where, folder=series.folder, title=str(series))
-    _check_said_distance(series, headers, abs(float(np.diff(where[0][:2] @ normal_of(where[1][0]))[0])))
+    along = np.sort(where[0] @ normal_of(where[1][0]))
+    _check_said_distance(series, headers, float(np.median(np.diff(along))))
 
 
 def _check_said_distance(series: Series, headers: Sequence[dict[str, str]], found: float) -> None:
-    """Check that slices are no further apart than their headers say: of three, the middle one may be lost.
-
-    Some scanners write the gap as SpacingBetweenSlices and some the distance, which is never less than the thickness.
-    """
-    said = [numbers_of(header, BETWEEN, 1) for header in headers]
-    thick = [numbers_of(header, THICKNESS, 1) or (0.0,) for header in headers]
-    told = [max(one[0], other[0]) for one, other in zip(said, thick, strict=True) if one is not None]
-    if len(told) == len(headers) and 0 < max(told) * FURTHER < found:
+    """Check that slices are no further apart than their headers say: of three, the middle one may be lost."""
+    told = [_said_distance(header) for header in headers]
+    if min(told) > 0 and max(told) * FURTHER < found:
         raise DataError(
             f"{series.folder}: slices of {series} are {found:.2f} mm apart, by their headers {max(told):.2f} mm: some "
-            "between them are missing; export the series again"
+            "between them are missing; export the series again, or convert it to NIfTI if it is whole"
         )
+
+
+def _said_distance(header: dict[str, str]) -> float:
+    """Millimeters from slice to slice as a header has them; 0 where it does not say.
+
+    SpacingBetweenSlices is the distance by the standard, with a sign in some headers, and the gap by some scanners:
+    below the thickness it is taken for that, since slices of a T2 series hardly overlap.
+    """
+    between, thickness = (abs((numbers_of(header, key, 1) or (0.0,))[0]) for key in (BETWEEN, THICKNESS))
+    return between if between == 0 or between >= thickness else between + thickness
 
 
 def _check_alike(series: Series, headers: Sequence[dict[str, str]]) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from prostate_uda.data.cache import synced
 from prostate_uda.data.dicom import itk_reason
 from prostate_uda.data.scene_classes import COLOURS, SCENE_CLASSES
 from prostate_uda.errors import DataError, ShapeError
@@ -267,6 +268,7 @@ def _write(path: Path, picture: Image.Image) -> None:
     temporary = path.with_name(f".{uuid4().hex}.png")
     try:
         picture.save(temporary, format="PNG")
+        synced(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

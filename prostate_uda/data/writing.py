@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from prostate_uda.data.cache import synced
 from prostate_uda.data.geometry import Grid
 from prostate_uda.data.volumes import NIFTI_SUFFIXES, Volume, file_suffix, nifti_header
 from prostate_uda.errors import DataError, ShapeError
@@ -107,6 +108,7 @@ def _write_nifti(path: Path, image: Any) -> None:  # noqa: ANN401
     temporary = path.with_name(f".{uuid4().hex}{suffix}")
     try:
         nib.save(image, temporary)
+        synced(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
-from prostate_uda.data.cache import content_hash
+from prostate_uda.data.cache import content_hash, synced
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.networks import NETWORKS
@@ -234,6 +234,8 @@ def _channels(depth: int) -> dict[str, str]:
 def _put(new: Path, out: Path) -> None:
     """Rename into place; a folder cannot be replaced in one move, so the old one steps aside first."""
     old = out.with_name(f".{out.name}.{uuid4().hex}.old")
+    for path in filter(Path.is_file, new.rglob("*")):
+        synced(path)
     if out.exists():
         out.rename(old)
     new.rename(out)

@@ -134,7 +134,10 @@ def _place(row: str) -> int:
 def _told_lent(shown: Sequence[str]) -> list[str]:
     """What the methods that bring another augmentation than their column's are to be seen beside."""
     own = [f"`{name}`" for name, changes in GOES_WITH.items() if "augment" in changes and f"`{name}`" in shown]
-    brings = f"{', '.join(own)} brings strong augmentation in either column: see it beside `{LENT}`.\n"
+    brings = (
+        f"{', '.join(own)} brings strong augmentation in every column: see it beside `{LENT}`. `{ORACLE}` is trained "
+        "with the column's own.\n"
+    )
     return [brings] if own and f"`{LENT}`" in shown else []
 
 

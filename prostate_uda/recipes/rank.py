@@ -37,8 +37,10 @@ from prostate_uda.recipes.zone_world import zone_volumes
 from prostate_uda.transforms.augmentation import other_scanner
 
 CRITERIA = ("consistency", "certainty", "plausibility")
-ALL = "mean_rank"
-"""The mean rank over the criteria, within a protocol and seed."""
+ALL, ANY = "mean_rank", "rank_in_any"
+"""Mean rank over the criteria, within a protocol and seed; and within a seed, among the networks of all protocols."""
+ANYWHERE = "any"
+"""What :func:`agreement` calls all protocols together."""
 
 
 def rank(
@@ -59,9 +61,10 @@ def rank(
         progress: Is told.
 
     Returns:
-        ``rows``: protocol, seed, row, each of :data:`CRITERIA`, :data:`ALL` and ``dice``, the mean of PZ, TZ and WP in
-        points or None; ``agreement``: protocol → criterion → ``spearman`` and its ``seeds``, what is ``chosen`` of each
-        seed, and ``regret``, how many points the chosen ones lie below the best.
+        ``rows``: protocol, seed, row, each of :data:`CRITERIA`, :data:`ALL`, :data:`ANY` and ``dice``, the mean of PZ,
+        TZ and WP in points or None; ``agreement``: protocol, or ``any`` where there are several, → criterion →
+        ``spearman`` and its ``seeds``, what is ``chosen`` of each seed (the first, of several that are level), and
+        ``regret``, how many points the chosen ones lie below the best, in the mean (``regrets``: of each seed).
 
     Raises:
         CheckpointError: no finished run is there, or one is damaged.
@@ -77,15 +80,15 @@ def rank(
     for run in runs:
         groups[run.parent].append(run)
     with progress.task("ranking", len(runs)) as task:
-        rows = [row for group in groups.values() for row in _rank_seed(group, where, task)]
+        rows = ranked([row for group in groups.values() for row in _ask_seed(group, where, task)])
     table = {"command": command, "rows": rows, "agreement": agreement(rows)}
     with writing(out):
         write_json(out, table)
     return table
 
 
-def _rank_seed(runs: Sequence[Path], device: torch.device, task: Task) -> list[dict[str, Any]]:
-    """The rows of a protocol and seed."""
+def _ask_seed(runs: Sequence[Path], device: torch.device, task: Task) -> list[dict[str, Any]]:
+    """The rows of a protocol and seed, without their ranks."""
     settings = recorded_settings(Record.read(runs[0] / "run.json").content["settings"])
     check_zones(settings.source, "rank")
     source, target, _ = splits(settings)
@@ -101,12 +104,31 @@ def _rank_seed(runs: Sequence[Path], device: torch.device, task: Task) -> list[d
         scans = scans or read_scans(segmenter, target.train, settings.seed)  # all runs preprocess alike
         asked.append(ask(segmenter, scans, expected))
         task.advance()
-    ranks = mean_rank(torch.tensor([[found[name] for found in asked] for name in CRITERIA]))
     at = {"protocol": runs[0].parent.parent.name, "seed": settings.seed}
-    return [
-        {**at, "row": run.name, **scores, ALL: place, "dice": _dice(run)}
-        for run, scores, place in zip(runs, asked, ranks.tolist(), strict=True)
-    ]
+    return [{**at, "row": run.name, **scores, "dice": _dice(run)} for run, scores in zip(runs, asked, strict=True)]
+
+
+def ranked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their ranks, :data:`ALL` and :data:`ANY`.
+
+    Args:
+        rows: Protocol, seed and each of :data:`CRITERIA`.
+    """
+    found = [dict(row) for row in rows]
+    for name, keys in ((ALL, ("protocol", "seed")), (ANY, ("seed",))):
+        for group in _groups(found, *keys):
+            places = mean_rank(torch.tensor([[float(row[key]) for row in group] for key in CRITERIA]))
+            for row, place in zip(group, places.tolist(), strict=True):
+                row[name] = place
+    return found
+
+
+def _groups(rows: Sequence[dict[str, Any]], *keys: str) -> list[list[dict[str, Any]]]:
+    """The rows that have the same of all these, in the order of the first ones."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[key] for key in keys)].append(row)
+    return [*groups.values()]
 
 
 def _dice(run: Path) -> float | None:
@@ -178,18 +200,24 @@ def _otherwise(volume: Tensor, seed: int, number: int) -> Tensor:
     return torch.stack(slices).as_subclass(Tensor).permute(2, 1, 0)
 
 
-def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def agreement(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """How far each criterion's order is that of the Dice: see :func:`rank`.
 
     Seeds without labels, or with fewer than three networks, are left out.
+
+    Args:
+        rows: As :func:`ranked` has them, with ``dice``.
     """
     found: dict[str, dict[str, Any]] = {}
-    for protocol in dict.fromkeys(row["protocol"] for row in rows):
-        mine = [row for row in rows if row["protocol"] == protocol]
-        seeds = [[row for row in mine if row["seed"] == seed] for seed in dict.fromkeys(row["seed"] for row in mine)]
-        judged = [group for group in seeds if len(group) > 2 and all(row["dice"] is not None for row in group)]
+    protocols = [*dict.fromkeys(row["protocol"] for row in rows)]
+    for protocol in (*protocols, *([ANYWHERE] if len(protocols) > 1 else [])):
+        mine = [row for row in rows if protocol in (row["protocol"], ANYWHERE)]
+        judged = [
+            group for group in _groups(mine, "seed") if len(group) > 2 and all(row["dice"] is not None for row in group)
+        ]
         if judged:
-            found[protocol] = {name: _agreement(judged, name) for name in (*CRITERIA, ALL)}
+            order = ANY if protocol == ANYWHERE else ALL
+            found[protocol] = {name: _agreement(judged, name) for name in CRITERIA} | {ALL: _agreement(judged, order)}
     return found
 
 
@@ -201,11 +229,13 @@ def _agreement(groups: Sequence[Sequence[Mapping[str, Any]]], name: str) -> dict
         varied = len({*scores}) > 1 and len({*dice}) > 1
         correlations.append(float(spearmanr(scores, dice).statistic) if varied else math.nan)
         best = group[max(range(len(group)), key=scores.__getitem__)]
-        chosen.append(best["row"])
+        several = len({row["protocol"] for row in group}) > 1
+        chosen.append(f"{best['row']} ({best['protocol']})" if several else best["row"])
         regret.append(max(dice) - best["dice"])
     return {
         "spearman": summarize(correlations).mean,
         "seeds": correlations,
         "chosen": chosen,
         "regret": summarize(regret).mean,
+        "regrets": regret,
     }

@@ -20,7 +20,7 @@ from prostate_uda.errors import CheckpointError, SettingsError
 PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "scikit-image")
 
 LOCK = ".lock"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 """What a disk says that cannot take more, at any time."""
 PLACE = (
     *(*FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT),
@@ -34,7 +34,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
         partial.write_text(json.dumps(_clean(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        synced(partial)
 
 
 @contextmanager
@@ -43,6 +42,7 @@ def whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
+        synced(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -115,7 +115,7 @@ def _write(
     if can_write_pages():
         contact_page(picture, facts, path=page, title=title, legend=legend)
     else:
-        progress.note("no HTML page: it needs jinja2; install prostate-uda[report]")
+        progress.note("no HTML page: it needs jinja2; pip install jinja2")
     return Shown(picture, page if can_write_pages() else None, len(rows), dict(left_out))
 
 

@@ -56,7 +56,7 @@ def contact_page(
         SettingsError: jinja2 is missing, or there is no row.
     """
     if not can_write_pages():
-        raise SettingsError("an HTML page needs jinja2; install prostate-uda[report], or look at the PNG")
+        raise SettingsError("an HTML page needs jinja2; pip install jinja2, or look at the PNG")
     if not rows:
         raise SettingsError("a page of no case; one or more are allowed; add a case")
     from jinja2 import Environment, StrictUndefined

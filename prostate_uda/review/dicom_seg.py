@@ -93,7 +93,7 @@ def write_dicom_seg(
         GeometryError: If the frames do not lie on the label's grid, slice by slice.
     """
     if not can_write_dicom_seg():
-        raise SettingsError('DICOM segmentations need highdicom and pydicom: pip install "prostate-uda[dicom]"')
+        raise SettingsError("DICOM segmentations need highdicom and pydicom: pip install highdicom pydicom")
     checked, lps = checked_label(label), lps_affine(affine)
     with odd_values():
         sources = read_sources(files)

@@ -120,7 +120,10 @@ def test_a_series_that_is_no_volume(series: Path, name: str, capfd: pytest.Captu
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("thickness", "between"), [(2.5, 0.5), (3, 3), (1, 3), (2, 2), (3, None), (None, None)])
+@pytest.mark.parametrize(
+    ("thickness", "between"),
+    [(2.5, 0.5), (3, 3), (1, 3), (1, -3), (2, 1), (None, 2.2), (3, None), (None, None)],
+)
 def test_the_distance_that_headers_say_may_be_the_gap_or_missing(
     series: Path, thickness: float | None, between: float | None
 ) -> None:

@@ -111,7 +111,7 @@ def test_what_brings_its_own_augmentation_is_seen_beside_source_only_with_it(rep
     _, second = overview(repository).split("## phantom-3t → phantom-1.5t")
     told = [name for name in rows(second) if name not in ("Dice", "---")]
     assert told == ["source-only", "source-only, strong", "self-training", "recommended", "oracle"]
-    assert "`recommended` brings strong augmentation in either column: see it beside `source-only, strong`." in second
+    assert "`recommended` brings strong augmentation in every column: see it beside `source-only, strong`." in second
 
 
 def test_scenes_are_told_by_their_miou(repository: Path) -> None:

@@ -15,7 +15,7 @@ from prostate_uda.data.volumes import read_image
 from prostate_uda.errors import CheckpointError, SettingsError
 from prostate_uda.metrics import zone_dice
 from prostate_uda.recipes.infer import load_segmenter
-from prostate_uda.recipes.rank import agreement, ask, rank, read_scans
+from prostate_uda.recipes.rank import agreement, ask, rank, ranked, read_scans
 from prostate_uda.recipes.record import write_rows
 from prostate_uda.recipes.recorded import recorded_settings
 from prostate_uda.recipes.world import splits
@@ -114,6 +114,30 @@ def test_agreement_by_hand() -> None:
 
 
 CRITERIA = ("consistency", "certainty", "plausibility", "mean_rank")
+
+
+def test_over_all_protocols_by_hand() -> None:
+    """Plain: a, b; strong: c, better than both by every criterion, and d, worse than both."""
+    plain = {"a": (0.5, 60.0), "b": (0.4, 70.0)}
+    strong = {"c": (0.9, 65.0), "d": (0.1, 50.0)}
+    rows = ranked(
+        [
+            {"protocol": protocol, "seed": 0, "row": row, "dice": dice, **dict.fromkeys(CRITERIA[:3], score)}
+            for protocol, networks in (("paper", plain), ("strong", strong))
+            for row, (score, dice) in networks.items()
+        ]
+    )
+    assert [(row["row"], row["mean_rank"], row["rank_in_any"]) for row in rows] == [
+        ("a", 1, 2),
+        ("b", 0, 1),
+        ("c", 1, 3),
+        ("d", 0, 0),
+    ]
+    found = agreement(rows)
+    assert [*found] == ["any"]  # a protocol of two networks is not judged
+    assert found["any"]["mean_rank"]["chosen"] == ["c (strong)"]
+    assert found["any"]["mean_rank"]["regret"] == pytest.approx(5)
+    assert found["any"]["mean_rank"]["spearman"] == pytest.approx(0.4)  # c a b d against b c a d: 1 - 6·6 / (4·15)
 
 
 def test_no_comparison_there(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def _best(rows: Mapping[str, Any], column: str, scoring: Scoring) -> float | Non
     means = [row[column]["mean"] for name, row in rows.items() if name != ORACLE]
     known = [mean for mean in means if math.isfinite(mean)]
     higher = column == GAP or scoring.measures[column].higher
-    return (max if higher else min)(known) if len(set(means)) > 1 and known else None
+    different = len({mean for mean in means if not math.isnan(mean)}) > 1
+    return (max if higher else min)(known) if known and different else None
 
 
 def told(cell: Mapping[str, Any]) -> str:

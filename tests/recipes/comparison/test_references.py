@@ -82,10 +82,16 @@ def test_other_pairs_have_no_published_figure(tmp_path: Path) -> None:
 def test_the_terminal_shows_the_means_with_the_papers(tmp_path: Path) -> None:
     table = scenes_table(tmp_path, DMLC, source="synthia")
     console = Console(width=160, file=StringIO(), record=True)
-    console.print(comparison_tables(table))
+    console.print(comparison_tables(table, console.width))
     text = console.export_text()
     assert "sidewalk" not in text
     assert all(name in text for name in ("published mIoU*", "MetaCorrection", "52.1"))
+    narrow = Console(width=80, file=StringIO(), record=True)
+    narrow.print(comparison_tables(table, 80))
+    folded = narrow.export_text()
+    assert {"source-only", "dmlc"} <= {line.split(" ")[0] for line in folded.splitlines()}
+    assert "52.1" in folded
+    assert "…" not in folded
 
 
 @pytest.fixture(scope="module")

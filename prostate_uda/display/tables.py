@@ -1,107 +1,18 @@
-"""Floor 6: what a person sees in the terminal; with the CLI the only place that knows rich."""
+"""Floor 6: the tables of a run, of scores, of corrections, of findings and of NTMs."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import groupby
-from operator import itemgetter
-from time import monotonic
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Task as RichTask
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from prostate_uda.data.domains import get_domain
 from prostate_uda.data.findings import Finding
 from prostate_uda.data.scene_classes import SCENE_CLASSES, SYNTHIA_ABSENT
-from prostate_uda.engines.observers import Unit
-from prostate_uda.recipes.comparison.references import full_sheet
 
 ZONES = ("PZ", "TZ", "WP", "WP_pooled")
-
-
-class Speed(TextColumn):
-    """Steps per second."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def render(self, task: RichTask) -> Any:  # noqa: ANN401  rich's own signature is wider
-        """``3.2/s``, nothing before it is known."""
-        self.text_format = f"{task.speed:.1f}/s" if task.speed else ""
-        return super().render(task)
-
-
-class Bar:
-    """One bar; see :class:`prostate_uda.engines.observers.Task`."""
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self.progress, self.task = progress, task
-
-    def advance(self, amount: int = 1, values: Mapping[str, float] | None = None) -> None:
-        """Further, with the current losses."""
-        told = "  ".join(f"{name} {value:.3f}" for name, value in (values or {}).items() if name != "loss")
-        self.progress.update(self.task, advance=amount, values=told)
-
-
-class Lines(Bar):
-    """A bar for where there is no terminal: a line when it is done, and every ``EVERY`` seconds until then."""
-
-    EVERY = 20.0
-
-    def __init__(self, bar: Bar, console: Console) -> None:
-        super().__init__(bar.progress, bar.task)
-        self.console, self.told = console, monotonic()
-
-    def advance(self, amount: int = 1, values: Mapping[str, float] | None = None) -> None:
-        """Further, with the current losses."""
-        super().advance(amount, values)
-        (task,) = self.progress.tasks
-        if task.finished or monotonic() - self.told >= self.EVERY:
-            self.told = monotonic()
-            count = f"{int(task.completed)}/{int(task.total or 0)}"
-            line = f"{task.description:<26} {count:>9} {task.elapsed or 0:6.0f} s  {task.fields['values']}"
-            self.console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
-
-
-class RichProgress:
-    """Bars with speed, time left and losses; one plain line per task where there is no terminal."""
-
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self.console = console if not quiet else Console(quiet=True)
-
-    @contextmanager
-    def task(self, title: str, total: int, done: int = 0, *, unit: Unit = "") -> Iterator[Bar]:
-        """A bar that stays when it is full; in a file or a pipe, a line now and then."""
-        columns = (
-            TextColumn("{task.description:<26}", markup=False, table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=16),
-            *((DownloadColumn(), TransferSpeedColumn()) if unit == "B" else (MofNCompleteColumn(), Speed())),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("[dim]{task.fields[values]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-        )
-        live = self.console.is_terminal
-        with Progress(*columns, console=self.console, disable=not live, expand=True) as progress:
-            bar = Bar(progress, progress.add_task(title, total=total, completed=done, values=""))
-            yield bar if live else Lines(bar, self.console)
-
-    def note(self, text: str) -> None:
-        """A dim line."""
-        self.console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def run_table(record: Mapping[str, Any]) -> Table:
@@ -198,53 +109,6 @@ def corrections_table(
         cells = ["-" if value in ("", None) or value != value else f"{one * value:.1f}" for value, one in values]
         table.add_row(Text(name), outcome, *cells, end_section=number == len(lines))
     return table
-
-
-def comparison_tables(table: Mapping[str, Any]) -> Group:
-    """A protocol below the other, in a comparison's main columns, with the paper's where it has the domains.
-
-    The files have all columns. Numbers are never folded; names are, where 80 columns do not hold both.
-    """
-    made = full_sheet(table, little_room=True)
-    blocks = []
-    for block in made.blocks:
-        shown = Table(title=f"{made.title}, {block.title}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        shown.add_column("", overflow="fold")
-        for title in made.columns:
-            shown.add_column(title, justify="right", no_wrap=True)
-        for line in block.lines:
-            cells = (Text(cell.text, style="bold" if cell.best else "") for cell in line.cells)
-            shown.add_row(Text(line.name), *cells)
-        blocks.append(shown)
-    return Group(*blocks, *(Text(note, style="dim") for note in made.notes))
-
-
-def rank_tables(ranked: Mapping[str, Any]) -> list[Table]:
-    """A comparison's networks by their mean rank, and how far each criterion's order is that of the Dice."""
-    rows = Table(title="Networks by the mean rank of three criteria without labels", title_justify="left")
-    rows.add_column("", overflow="fold")
-    names = ("consistency", "certainty", "plausibility", "mean_rank", "dice")
-    for name in names:
-        rows.add_column(name.replace("_", " "), justify="right")
-    ordered = sorted(ranked["rows"], key=lambda row: (row["protocol"], row["seed"], -row["mean_rank"]))
-    for (protocol, seed), group in groupby(ordered, key=itemgetter("protocol", "seed")):
-        rows.add_section()
-        rows.add_row(Text(f"{protocol}, seed {seed}", style="italic"))
-        for row in group:
-            rows.add_row(Text(row["row"]), *(_number(row[name]) for name in names))
-    found = Table(title="How far the order is that of the Dice, mean over seeds", title_justify="left")
-    for name in ("protocol", "criterion", "Spearman", "regret", "chosen"):
-        found.add_column(name, overflow="fold")
-    for protocol, criteria in ranked["agreement"].items():
-        for name, told in criteria.items():
-            numbers = _number(told["spearman"]), _number(told["regret"])
-            found.add_row(protocol, name.replace("_", " "), *numbers, ", ".join(dict.fromkeys(told["chosen"])))
-    return [rows, found] if ranked["agreement"] else [rows]
-
-
-def _number(value: object) -> Text:
-    """A float to three digits; of a name it is the name."""
-    return Text("-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value))
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
