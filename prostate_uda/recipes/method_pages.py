@@ -1,9 +1,11 @@
-"""Floor 5: ``docs/methods/README.md``, the table of all methods, made of the registry and of what was measured.
+"""Floor 5: pages of the documentation that are made of the registry and of what was measured.
 
-``python -m prostate_uda.recipes.method_pages`` in the repository's root writes it (``make docs``).
+``python -m prostate_uda.recipes.method_pages`` in the repository's root writes them (``make docs``):
+``docs/methods/README.md``, the table of all methods, and ``docs/results.md``, all rows of the phantom's comparisons.
 """
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 from prostate_uda.methods import METHODS
 from prostate_uda.recipes.comparison.grid import ORACLE, SOURCE_ONLY, lent
+from prostate_uda.recipes.comparison.sheets import brief, sheet
+from prostate_uda.recipes.comparison.texts import markdown
 from prostate_uda.recipes.record import read_json
 from prostate_uda.recipes.settings import GOES_WITH
 
@@ -21,6 +25,18 @@ LENT = lent("strong")
 BESIDE = (LENT, ORACLE)
 """Rows of a comparison that are no methods."""
 NOTHING = "-"
+DISTANCES = ("HD95", "ASSD")
+RESULTS_PAGE = """# What it reaches on the phantom
+
+Made by `make docs` from `benchmarks/results/`; not to be edited. What follows from it is in the
+[README](../README.md#what-it-reaches), what the columns are in [`compare.md`](compare.md).
+
+Each seed has its own cohort of 16 + 16 training and 8 + 8 test cases, its own network and batches; otherwise the
+defaults of `adapt`. ∞: a case without any gland found. `cbst?portion=0.5` is `--method cbst --set portion=0.5`. Every
+self-training method lets batch normalization follow the target (AdaBN) and source-only does not: that is a part of what
+they gain ([decision 0003](decisions/0003-batch-norm-follows-the-target.md)). `advent`, `intrada`, `pycda`, `mlsl`,
+`ltir`, `cag` and `patch-align` were compared on streets alone ([`scenes.md`](scenes.md)).
+"""
 INTRODUCTION = """# Methods
 
 Made by `make docs` from the registry and `benchmarks/results/`; not to be edited. What each method may be `--set`
@@ -56,6 +72,46 @@ def overview(root: Path) -> str:
         for path in sorted((root / RESULTS).glob(pattern)):
             parts += _scores(read_json(path), path.relative_to(root), *shown)
     return "\n".join(parts)
+
+
+def results(root: Path) -> str:
+    """The page of the phantom's comparisons, in Markdown: all their rows, and the command of each.
+
+    Args:
+        root: Of the repository.
+
+    Raises:
+        CheckpointError: a result is no JSON object.
+    """
+    parts = [RESULTS_PAGE]
+    for path in sorted((root / RESULTS).glob("compare_phantom_*.json"), reverse=True):
+        compared = read_json(path)
+        made = f"`{compared['command']}` → `{path.relative_to(root).as_posix()}`\n"
+        parts += ["#" + markdown(sheet(numbered(compared), brief(compared))), made]
+    return "\n".join(parts)
+
+
+def numbered(compared: Mapping[str, Any]) -> dict[str, Any]:
+    """``table.json`` as it was before it was written: JSON has neither NaN nor ∞."""
+    return {
+        **compared,
+        "protocols": {
+            protocol: {row: _numbered(cells) for row, cells in rows.items()}
+            for protocol, rows in compared["protocols"].items()
+        },
+    }
+
+
+def _numbered(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """A row; where the Dice is known a distance that is not is of a case without any gland."""
+    found = {}
+    for name, cell in cells.items():
+        lost = math.inf if name in DISTANCES and cells["WP"]["mean"] is not None else math.nan
+        for key, gone in (("mean", lost), ("sd", math.nan)):
+            if key in cell and cell[key] is None:
+                cell = {**cell, key: gone}
+        found[name] = cell
+    return found
 
 
 def page_of(name: str, pages: Path) -> str | None:
@@ -155,3 +211,4 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 if __name__ == "__main__":
     write_overview(Path())
+    (Path("docs") / "results.md").write_text(results(Path()), encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 
 from prostate_uda.data.batch import Batch
 from prostate_uda.methods import METHODS, Losses, Method, State
-from prostate_uda.recipes.method_pages import overview, page_of, write_overview
+from prostate_uda.recipes.method_pages import overview, page_of, results, write_overview
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "methods"
@@ -46,6 +46,15 @@ def repository(tmp_path: Path) -> Path:
 
 def test_the_committed_page_is_up_to_date() -> None:
     assert (PAGES / "README.md").read_text(encoding="utf-8") == overview(ROOT), "run: make docs"
+
+
+def test_the_committed_results_are_up_to_date() -> None:
+    text = results(ROOT)
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == text, "run: make docs"
+    assert "| recommended | 71.8 ± 0.9 |" in text
+    assert "∞" in text
+    assert "nan" not in text
+    assert text.count("\n## ") == text.count("→ `benchmarks/results/compare_phantom_") == 2
 
 
 @pytest.mark.parametrize("name", METHODS)
