@@ -186,6 +186,18 @@ def test_sizes_that_differ_are_refused(name, root):
         SceneSet.from_cases(get_domain(name).find(root).cases, SceneReader(SIZE))
 
 
+def test_gta5s_pairs_that_do_not_belong_together_are_passed_over(tmp_path):
+    root = WRITERS["gta5"](tmp_path / "data")
+    before = [case.id for case in get_domain("gta5").find(root).cases]
+    for frame in ("15188", "20801", "20860"):
+        shutil.copy(root / "labels" / f"{before[0]}.png", root / "labels" / f"{frame}.png")
+        save_rgb(root / "images" / f"{frame}.png", picture(size=(SIZE[0], SIZE[1] + 1)))
+    assert [case.id for case in get_domain("gta5").find(root).cases] == before
+    for folder in ("images", "labels"):
+        (root / folder / "20860.png").rename(root / folder / "20861.png")  # a frame like any other
+    assert [case.id for case in get_domain("gta5").find(root).cases] == [*before, "20861"]
+
+
 @every_domain
 def test_hidden_and_foreign_files_are_passed_over(name, root):
     before = get_domain(name).find(root)

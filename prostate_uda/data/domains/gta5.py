@@ -2,6 +2,7 @@
 
 24,966 frames of a game, 1914 × 1052 pixels with a few of other sizes; labels are PNGs with a palette whose numbers are
 Cityscapes' ids. Its own lists (``split.mat``, text files) are not read: it is a source, and its test part is drawn.
+62 pairs that do not belong together, as others' loaders say, are passed over: labels of another size, two black pictures.
 """
 
 from prostate_uda.data.domains.scene_folders import SceneFolders
@@ -16,4 +17,5 @@ GTA5 = SceneFolders(
     pictures="images",
     marks="labels",
     values=GTA5_VALUES,
+    spoilt=frozenset(f"{frame:05d}" for frame in (15188, 17705, *range(20801, 20861))),
 )

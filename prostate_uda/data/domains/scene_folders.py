@@ -18,6 +18,7 @@ class SceneFolders(Domain):
         values: What the label files' values mean: file value to train id, total.
         unpacked: Folder that the published archive unpacks to; the root may be this one or the one above it.
         labels_apart: Whether labels may lie in a folder of their own.
+        spoilt: Names of pairs that the data set is known to have and nobody can use; they are passed over.
     """
 
     pictures: str
@@ -25,6 +26,7 @@ class SceneFolders(Domain):
     values: Mapping[int, int] = field(compare=False)
     unpacked: str = ""
     labels_apart: bool = True
+    spoilt: frozenset[str] = frozenset()
 
     def find(self, root: Path | None, labels: Path | None = None) -> Found:
         """Find the pictures and match labels to them by name; a picture without a label is an unlabelled case.
@@ -49,8 +51,10 @@ class SceneFolders(Domain):
                 f"{root} has no folder {self.pictures}; give the folder of {self.name!r} that holds {self.pictures} "
                 f"and {self.marks}"
             )
-        images = {path.stem: path for path in png_files(folder / self.pictures)}
-        marks = {path.stem: path for path in png_files(labels or folder / self.marks)}
+        images, marks = (
+            {path.stem: path for path in png_files(place) if path.stem not in self.spoilt}
+            for place in (folder / self.pictures, labels or folder / self.marks)
+        )
         return Found(matched(images, marks, self.values))
 
 
