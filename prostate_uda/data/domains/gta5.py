@@ -2,7 +2,7 @@
 
 24,966 frames of a game, 1914 × 1052 pixels with a few of other sizes; labels are PNGs with a palette whose numbers are
 Cityscapes' ids. Its own lists (``split.mat``, text files) are not read: it is a source, and its test part is drawn.
-62 pairs that do not belong together, as others' loaders say, are passed over: labels of another size, two black pictures.
+62 pairs are passed over, as others' loaders do: labels of another size, two black pictures.
 """
 
 from prostate_uda.data.domains.scene_folders import SceneFolders
