@@ -25,8 +25,9 @@ from prostate_uda.data.dicom_frames import placed_frames
 from prostate_uda.data.dicom_stack import check_stack, normal_of
 from prostate_uda.errors import DataError
 
-FURTHER = 1.5
-"""Times the distance that headers say, above which slices between are missing: half of them lost make 2."""
+HALF_LOST = (1.9, 2.1)
+"""Times the distance that headers say where every second slice is lost. Other factors are of headers that say nothing:
+some programs write 1 mm for all."""
 
 
 def read_series(series: Series) -> sitk.Image:
@@ -78,23 +79,24 @@ def _check_stack(series: Series) -> None:
 
 
 def _check_said_distance(series: Series, headers: Sequence[dict[str, str]], found: float) -> None:
-    """Check that slices are no further apart than their headers say: of three, the middle one may be lost."""
+    """Check that slices are not twice as far apart as their headers say: of three, the middle one may be lost."""
     told = [_said_distance(header) for header in headers]
-    if min(told) > 0 and max(told) * FURTHER < found:
+    least, most = HALF_LOST
+    if min(told) > 0 and least * max(told) < found < most * min(told):
         raise DataError(
-            f"{series.folder}: slices of {series} are {found:.2f} mm apart, by their headers {max(told):.2f} mm: some "
-            "between them are missing; export the series again, or convert it to NIfTI if it is whole"
+            f"{series.folder}: slices of {series} are {found:.2f} mm apart, by their headers {max(told):.2f} mm: every "
+            "second one is missing; export the series again, or convert it to NIfTI if it is whole"
         )
 
 
 def _said_distance(header: dict[str, str]) -> float:
-    """Millimeters from slice to slice as a header has them; 0 where it does not say.
+    """Millimeters from slice to slice as a header has them; 0 where it does not say that or how thick slices are.
 
     SpacingBetweenSlices is the distance by the standard, with a sign in some headers, and the gap by some scanners:
     below the thickness it is taken for that, since slices of a T2 series hardly overlap.
     """
     between, thickness = (abs((numbers_of(header, key, 1) or (0.0,))[0]) for key in (BETWEEN, THICKNESS))
-    return between if between == 0 or between >= thickness else between + thickness
+    return 0.0 if 0 in (between, thickness) else between if between >= thickness else between + thickness
 
 
 def _check_alike(series: Series, headers: Sequence[dict[str, str]]) -> None:

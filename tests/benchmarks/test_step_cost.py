@@ -18,6 +18,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("step_cost")
 
 
+@pytest.mark.slow
 def test_every_variant_has_a_row_beside_the_plain_step(
     bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def called(monkeypatch: pytest.MonkeyPatch, script: ModuleType, *flags: str | Pa
     script.main()
 
 
+@pytest.mark.slow
 def test_the_table_stays_and_every_method_has_its_cost(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

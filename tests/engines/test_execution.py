@@ -240,6 +240,7 @@ def test_only_the_number_of_batches_ahead_decides_nothing() -> None:
     assert FREE & {"precision", "channels_last", "prefetch"} == {"prefetch"}
 
 
+@pytest.mark.slow
 def test_a_run_with_every_option_is_recorded_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROSTATE_UDA_CACHE", str(tmp_path / "cache"))
     given = {"precision": "bf16", "channels_last": True, "prefetch": 1}

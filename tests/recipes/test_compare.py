@@ -113,6 +113,7 @@ def test_all_start_from_one_source_network_and_the_oracle_from_the_targets_label
     assert not any(name.startswith("target/train/") and name.endswith("/label") for name in dmlc["hashes"])
 
 
+@pytest.mark.slow
 def test_a_table_is_the_same_with_shared_pseudo_labels_and_without(compared: Path, tmp_path: Path) -> None:
     tables, times = [], []
     for shared in (True, False):

@@ -52,6 +52,7 @@ def test_a_source_network_of_an_older_run_is_started_from(older: Path, tmp_path:
     assert adapt(AdaptSettings(**settings), tmp_path / "run")["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_round_of_an_older_version_of_its_method_begins_anew(older: Path, finished: Path) -> None:
     path = older / "checkpoints" / "round_1.pt"
     content = checkpoints.load(path)

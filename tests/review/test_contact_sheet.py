@@ -115,6 +115,6 @@ def test_a_page_holds_its_picture_and_escapes_names(tmp_path):
 
 def test_without_jinja2_the_page_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(page_module, "find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match=r"install prostate-uda\[report\]"):
+    with pytest.raises(SettingsError, match=r"pip install jinja2"):
         contact_page(tmp_path / "x.png", [{"case": "p"}], path=tmp_path / "x.html", title="", legend={})
     assert importlib.util.find_spec("jinja2")

@@ -133,7 +133,7 @@ def test_without_the_extra(case, monkeypatch):
     assert can_write_dicom_seg()
     monkeypatch.setitem(sys.modules, "highdicom", None)
     assert not can_write_dicom_seg()
-    refused(case, SettingsError, r'pip install "prostate-uda\[dicom\]"')
+    refused(case, SettingsError, r"pip install highdicom pydicom")
 
 
 @pytest.mark.parametrize("bad", [{"name": ""}, {"version": "x" * 65}, {"name": "a\\b"}, {"description": "x" * 901}])

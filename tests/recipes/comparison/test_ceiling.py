@@ -56,6 +56,7 @@ def check(settings: CompareSettings, tmp_path: Path) -> None:
         assert all(case.label for case in world.source_split.train)
 
 
+@pytest.mark.slow
 def test_of_a_phantom(tmp_path: Path) -> None:
     check(compared(), tmp_path)
 
