@@ -15,7 +15,7 @@ from typing import Any
 from tables import command, spread
 
 from prostate_uda.recipes.comparison.grid import folder_name
-from prostate_uda.recipes.rank import ALL, CRITERIA, agreement, ranked
+from prostate_uda.recipes.rank import ALL, ANYWHERE, CRITERIA, agreement, ranked
 from prostate_uda.recipes.record import read_json, versions, write_json
 
 HERE = Path(__file__).parent
@@ -28,7 +28,7 @@ def judged(ranks: Path, table: Path) -> dict[str, Any]:
     rows = ranked([numbers(row) for row in read_json(ranks)["rows"] if row["row"] in known])
     found = {}
     for protocol, criteria in agreement(rows).items():
-        mine = [row for row in rows if protocol in (row["protocol"], "any")]
+        mine = [row for row in rows if protocol in (row["protocol"], ANYWHERE)]
         best = [max(row["dice"] for row in mine if row["seed"] == seed) for seed in compared["seeds"]]
         found[protocol] = {
             "networks": len(mine),

@@ -5,7 +5,6 @@ the result, so an entry cannot be stale. An entry that cannot be read is made ag
 else.
 """
 
-import errno
 import glob
 import hashlib
 import os
@@ -31,8 +30,6 @@ LIMIT_BYTES = 20 * 1024**3
 HASHES = 2**17
 """Files whose sums are remembered; a data set that is larger would be read anew at each asking: GTA5 has 50,000."""
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, BadZipFile, zlib.error, pickle.UnpicklingError)
-NOT_KNOWN = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
-"""What file systems say that cannot sync, and Windows of files that may not be written."""
 ROOMS = ("data", "maths", "transforms")
 """The rooms whose code decides what preprocessing makes."""
 
@@ -92,16 +89,6 @@ def code_hash() -> str:
     for name in ("torch", "monai", "numpy", "scipy", "nibabel", "SimpleITK", "scikit-image"):
         digest.update(f"{name}=={version(name)}".encode())
     return digest.hexdigest()
-
-
-def synced(path: Path) -> None:
-    """Wait until the disk has a file, before it gets the name that others read: a power cut leaves that whole, too."""
-    with path.open("rb+" if os.access(path, os.W_OK) else "rb") as file:
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in NOT_KNOWN:
-                raise
 
 
 def load_whole(path: Path) -> Any:  # noqa: ANN401  whatever was saved

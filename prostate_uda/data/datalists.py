@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
-from uuid import uuid4
 
 from prostate_uda.data.domains.base import Case, Found, Role, Split
 from prostate_uda.data.domains.folder import FOLDER
+from prostate_uda.data.files import whole
 from prostate_uda.data.labels import ZONE_VALUES, values_by_name
 from prostate_uda.data.listed import ListedDomain, check_object, check_texts, read_domain
 from prostate_uda.data.patients import check_leakage, patient
@@ -113,13 +113,8 @@ class DataList:
 
     def write(self, path: Path) -> None:
         """Write the list: one line per case, through a temporary name."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-        try:
+        with whole(path, ".json") as temporary:
             temporary.write_text(self._text(), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _text(self) -> str:
         lines: list[str] = []

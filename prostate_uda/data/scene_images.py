@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,8 +18,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from prostate_uda.data.cache import synced
 from prostate_uda.data.dicom import itk_reason
+from prostate_uda.data.files import whole
 from prostate_uda.data.scene_classes import COLOURS, SCENE_CLASSES
 from prostate_uda.errors import DataError, ShapeError
 from prostate_uda.maths.losses import IGNORE
@@ -264,11 +263,5 @@ def _write(path: Path, picture: Image.Image) -> None:
     """Write beside the final name first: a killed run leaves the old file or the new one, never half of one."""
     if path.suffix.lower() != ".png":
         raise DataError(f"{path}: labels are written as PNG; end the name in .png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}.png")
-    try:
+    with whole(path, ".png") as temporary:
         picture.save(temporary, format="PNG")
-        synced(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

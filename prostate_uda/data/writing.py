@@ -2,13 +2,12 @@
 
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from prostate_uda.data.cache import synced
+from prostate_uda.data.files import whole
 from prostate_uda.data.geometry import Grid
 from prostate_uda.data.volumes import NIFTI_SUFFIXES, Volume, file_suffix, nifti_header
 from prostate_uda.errors import DataError, ShapeError
@@ -104,11 +103,5 @@ def _write_nifti(path: Path, image: Any) -> None:  # noqa: ANN401
     suffix = file_suffix(path)
     if suffix not in NIFTI_SUFFIXES:
         raise DataError(f"{path}: labels and images are written as NIfTI; end the name in .nii.gz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}{suffix}")
-    try:
+    with whole(path, suffix) as temporary:
         nib.save(image, temporary)
-        synced(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from prostate_uda.data.cache import load_whole, synced
+from prostate_uda.data.cache import load_whole
+from prostate_uda.data.files import synced
 from prostate_uda.errors import CheckpointError
 
 FORMAT = 1

@@ -15,7 +15,8 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
-from prostate_uda.data.cache import content_hash, synced
+from prostate_uda.data.cache import content_hash
+from prostate_uda.data.files import synced
 from prostate_uda.data.preprocessing import WorkingGrid
 from prostate_uda.errors import SettingsError, UnknownNameError
 from prostate_uda.networks import NETWORKS

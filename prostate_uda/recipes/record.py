@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from prostate_uda.data.cache import synced
+from prostate_uda.data.files import synced
 from prostate_uda.errors import CheckpointError, SettingsError
 
 PACKAGES = ("prostate-uda", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "SimpleITK", "scikit-image")
